@@ -1,0 +1,4 @@
+"""How the contract is compiled: generator settings, mustache templates, and what neither can do.
+
+Nothing here is imported by the server.
+"""

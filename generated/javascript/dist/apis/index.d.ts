@@ -1,0 +1,3 @@
+export * from './PredictApi.js';
+export * from './RegistryApi.js';
+export * from './SystemApi.js';

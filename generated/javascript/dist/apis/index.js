@@ -1,0 +1,5 @@
+/* tslint:disable */
+/* eslint-disable */
+export * from './PredictApi.js';
+export * from './RegistryApi.js';
+export * from './SystemApi.js';

@@ -1,0 +1,810 @@
+"""A Struct for each object schema of the contract, an Enum for each enumeration.
+
+Written by `make generate`. Decoding with `msgspec.json.Decoder(Struct)` checks every constraint.
+An absent optional field is UNSET. Lengths of `format: byte` strings count base64 characters.
+"""
+
+from __future__ import annotations
+
+import datetime
+import enum
+from typing import Annotated, Any, Literal, TypeAlias
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+
+class Agent(Struct, kw_only=True, gc=False):
+    """A server with its devices."""
+
+    # The address that the server listens on.
+    host: Annotated[str, Meta(max_length=256)]
+    # The port as text.
+    port: Annotated[str, Meta(max_length=8)]
+    # The machine's name.
+    hostname: Annotated[str, Meta(max_length=256)]
+    # The processor's architecture.
+    architecture: Annotated[str, Meta(max_length=64)]
+    # Whether a GPU is used.
+    hasgpu: bool
+    # The processor as a JSON document in a string.
+    cpuinfo: str | UnsetType = UNSET
+    # The GPU as a JSON document in a string; empty without one.
+    gpuinfo: str | UnsetType = UNSET
+    # The frameworks that run there.
+    frameworks: list[FrameworkRef] | UnsetType = UNSET
+    # Notes on the machine.
+    metadata: dict[str, str] | UnsetType = UNSET
+
+
+class Agents(Struct, kw_only=True, gc=False):
+    """Machines."""
+
+    # The machines that match.
+    agents: list[Agent]
+
+
+class AudioPayload(Struct, kw_only=True, gc=False):
+    """A recording."""
+
+    # The file as base64.
+    data: str | UnsetType = UNSET
+    # The file's format.
+    format: Annotated[str, Meta(max_length=64)] | UnsetType = UNSET
+
+
+class BoundingBoxPayload(Struct, kw_only=True, gc=False):
+    """A box in the image, in shares of its width and height."""
+
+    # The class's index.
+    index: Annotated[int, Meta(ge=0, le=2147483647)] | UnsetType = UNSET
+    # The class's name.
+    label: str | UnsetType = UNSET
+    # The left edge.
+    xmin: float | UnsetType = UNSET
+    # The right edge.
+    xmax: float | UnsetType = UNSET
+    # The upper edge.
+    ymin: float | UnsetType = UNSET
+    # The lower edge.
+    ymax: float | UnsetType = UNSET
+
+
+class ClassificationPayload(Struct, kw_only=True, gc=False):
+    """A class."""
+
+    # The class's index in the model's output.
+    index: Annotated[int, Meta(ge=0, le=2147483647)] | UnsetType = UNSET
+    # The class's name.
+    label: str | UnsetType = UNSET
+
+
+class ContainerImages(Struct, kw_only=True, gc=False):
+    """Container images of one architecture."""
+
+    # The image for a machine without a GPU.
+    cpu: str | UnsetType = UNSET
+    # The image for a machine with a GPU.
+    gpu: str | UnsetType = UNSET
+
+
+class DatasetRef(Struct, kw_only=True, gc=False):
+    """A dataset by category and name."""
+
+    # The dataset's category.
+    category: Annotated[str, Meta(min_length=1, max_length=128)]
+    # The dataset's name.
+    name: Annotated[str, Meta(min_length=1, max_length=128)]
+
+
+class DatasetRequest(Struct, kw_only=True, gc=False):
+    """A dataset of the server's to run."""
+
+    # A predictor by its id. The whole answer of `open` may be sent; what isn't known is ignored.
+    predictor: PredictorRef
+    # A dataset by category and name.
+    dataset: DatasetRef
+    # How predictions are made. What `open` sets holds for the predictor; what a prediction sets
+    # holds for it alone.
+    options: PredictionOptions | UnsetType = UNSET
+
+
+class DatasetSummary(Struct, kw_only=True, gc=False):
+    """A dataset's result."""
+
+    # How many elements were run.
+    count: Annotated[int, Meta(ge=0, le=9007199254740991)]
+    # How many of them carry an error.
+    failed: Annotated[int, Meta(ge=0, le=9007199254740991)]
+    # The share of labelled elements whose best class is right. Missing without labels.
+    top1: Annotated[float, Meta(ge=0, le=1)] | UnsetType = UNSET
+    # The share of labelled elements with the right class among the best five. Missing without
+    # labels.
+    top5: Annotated[float, Meta(ge=0, le=1)] | UnsetType = UNSET
+    # How many elements were sent to the device together at most.
+    batch_size: Annotated[int, Meta(ge=1, le=4096)]
+    # A duration in decimal seconds followed by `s`.
+    latency_p50: Annotated[str, Meta(max_length=32, pattern="^[0-9]+(\\.[0-9]{1,9})?s\\Z")]
+    # A duration in decimal seconds followed by `s`.
+    latency_p90: Annotated[str, Meta(max_length=32, pattern="^[0-9]+(\\.[0-9]{1,9})?s\\Z")]
+    # A duration in decimal seconds followed by `s`.
+    latency_p99: Annotated[str, Meta(max_length=32, pattern="^[0-9]+(\\.[0-9]{1,9})?s\\Z")]
+    # Elements per second.
+    throughput: Annotated[float, Meta(ge=0)]
+
+
+class ExecutionOptions(Struct, kw_only=True, gc=False):
+    """Where predictions run, for how long, and how deep their trace looks."""
+
+    # A trace.
+    trace_id: TraceId | UnsetType = UNSET
+    # How deep the trace looks; each level contains those before it: NO, APPLICATION (steps),
+    # MODEL, FRAMEWORK (layers), ML_LIBRARY, SYSTEM_LIBRARY (kernels), HARDWARE (counters), FULL.
+    # The names after FULL_TRACE are those of older clients: STEP_TRACE, STEP, PIPELINE_TRACE,
+    # PIPELINE and APPLICATION mean APPLICATION_TRACE; LIBRARY_TRACE and LIBRARY mean
+    # ML_LIBRARY_TRACE; CPU_ONLY_TRACE and HARDWARE mean HARDWARE_TRACE; SYSTEM means
+    # SYSTEM_LIBRARY_TRACE; NONE, MODEL, FRAMEWORK and FULL mean what they say.
+    trace_level: TraceLevel | UnsetType = UNSET
+    # Milliseconds as a number, or as text the way 64-bit integers travel in older clients. 0
+    # means no time-out of the caller's own.
+    timeout_in_ms: Milliseconds | UnsetType = UNSET
+    # A device by type and index: `{"GPU": 0}` asks for the first GPU and is served by the CPU
+    # where there is none, `{"CPU": 0}` asks for the CPU.
+    device_count: (
+        Annotated[dict[str, Annotated[int, Meta(ge=0, le=1024)]], Meta(max_length=16)] | UnsetType
+    ) = UNSET
+    # Accepted for old clients, without effect.
+    cpu_options: dict[str, Any] | UnsetType = UNSET
+    # Accepted for old clients, without effect.
+    gpu_options: dict[str, Any] | UnsetType = UNSET
+
+
+class Feature(Struct, kw_only=True, gc=False):
+    """One thing that the model says of an input. Exactly the payload that `type` names is present."""
+
+    # The feature's id, 24 hex digits.
+    id: Annotated[str, Meta(max_length=64)]
+    # The kind of a feature.
+    type: FeatureType
+    # How sure the model is.
+    probability: Annotated[float, Meta(ge=0, le=1)] | UnsetType = UNSET
+    # Notes on the feature.
+    metadata: dict[str, str] | UnsetType = UNSET
+    # An image file.
+    image: ImagePayload | UnsetType = UNSET
+    # The pixels of an image, row by row, channels last.
+    raw_image: RawImagePayload | UnsetType = UNSET
+    # A class.
+    classification: ClassificationPayload | UnsetType = UNSET
+    # A box in the image, in shares of its width and height.
+    bounding_box: BoundingBoxPayload | UnsetType = UNSET
+    # The class of each pixel.
+    semantic_segment: SemanticSegmentPayload | UnsetType = UNSET
+    # A box with the mask of the thing in it.
+    instance_segment: InstanceSegmentPayload | UnsetType = UNSET
+    # A place on earth.
+    geolocation: GeolocationPayload | UnsetType = UNSET
+    # A region in a format of the model's.
+    region: RegionPayload | UnsetType = UNSET
+    # A text.
+    text: TextPayload | UnsetType = UNSET
+    # A recording.
+    audio: AudioPayload | UnsetType = UNSET
+    # The model's output as it is.
+    raw: RawPayload | UnsetType = UNSET
+
+
+class FeatureResponse(Struct, kw_only=True, gc=False):
+    """One input's answer, or the error that it met."""
+
+    # This answer's id.
+    id: Annotated[str, Meta(max_length=256)]
+    # The request's id as sent, or a new one.
+    request_id: Annotated[str, Meta(max_length=256)] | UnsetType = UNSET
+    # The input's id as sent.
+    input_id: Annotated[str, Meta(max_length=256)]
+    # What the model says of the input, best first.
+    features: list[Feature] | UnsetType = UNSET
+    # Notes on the answer.
+    metadata: dict[str, str] | UnsetType = UNSET
+    # Why one input has no features.
+    error: InputProblem | UnsetType = UNSET
+
+
+class FeatureType(enum.StrEnum):
+    """The kind of a feature."""
+
+    UNKNOWN = "UNKNOWN"
+    IMAGE = "IMAGE"
+    RAW_IMAGE = "RAW_IMAGE"
+    CLASSIFICATION = "CLASSIFICATION"
+    BOUNDINGBOX = "BOUNDINGBOX"
+    SEMANTICSEGMENT = "SEMANTICSEGMENT"
+    INSTANCESEGMENT = "INSTANCESEGMENT"
+    GEOLOCATION = "GEOLOCATION"
+    REGION = "REGION"
+    TEXT = "TEXT"
+    AUDIO = "AUDIO"
+    RAW = "RAW"
+
+
+class FeaturesResponse(Struct, kw_only=True, gc=False):
+    """Answers in the order of the inputs."""
+
+    # The predictor's id.
+    id: Annotated[str, Meta(max_length=256)]
+    # A trace.
+    trace_id: TraceId
+    # One answer for each input.
+    responses: list[FeatureResponse]
+    # A duration in decimal seconds followed by `s`.
+    duration: Annotated[str, Meta(max_length=32, pattern="^[0-9]+(\\.[0-9]{1,9})?s\\Z")]
+    # A duration in decimal seconds followed by `s`.
+    duration_for_inference: Annotated[
+        str, Meta(max_length=32, pattern="^[0-9]+(\\.[0-9]{1,9})?s\\Z")
+    ]
+    # The device that the model ran on.
+    device: Annotated[str, Meta(max_length=64)] | UnsetType = UNSET
+    # What answered.
+    versions: Versions | UnsetType = UNSET
+    # Where the time went, in the order of the way of a prediction.
+    steps: list[StepDuration] | UnsetType = UNSET
+    # A dataset's result.
+    summary: DatasetSummary | UnsetType = UNSET
+
+
+class FrameworkManifest(Struct, kw_only=True, gc=False):
+    """A framework that runs here."""
+
+    # The framework's name.
+    name: Annotated[str, Meta(max_length=128)]
+    # The framework's version.
+    version: Annotated[str, Meta(max_length=128)]
+    # Container images by architecture, then by device kind.
+    container: dict[str, ContainerImages] | UnsetType = UNSET
+
+
+class FrameworkManifestsResponse(Struct, kw_only=True, gc=False):
+    """Frameworks."""
+
+    # The frameworks that match, sorted by name and version.
+    manifests: list[FrameworkManifest]
+
+
+class FrameworkRef(Struct, kw_only=True, gc=False):
+    """A framework by name and version."""
+
+    # The framework's name.
+    name: Annotated[str, Meta(max_length=128)]
+    # The framework's version, or a constraint on it.
+    version: Annotated[str, Meta(max_length=128)]
+
+
+class GeolocationPayload(Struct, kw_only=True, gc=False):
+    """A place on earth."""
+
+    # The place's index in the model's output.
+    index: Annotated[int, Meta(ge=0, le=2147483647)] | UnsetType = UNSET
+    # Degrees north.
+    latitude: float | UnsetType = UNSET
+    # Degrees east.
+    longitude: float | UnsetType = UNSET
+
+
+class Health(Struct, kw_only=True, gc=False):
+    """A sign of life."""
+
+    # Always `ok`.
+    status: Literal["ok"]
+
+
+class ImageItem(Struct, kw_only=True, gc=False):
+    """An image file."""
+
+    # The caller's id; it comes back as `input_id`.
+    id: Annotated[str, Meta(max_length=256)] | UnsetType = UNSET
+    # A JPEG, PNG or WebP file as standard base64.
+    data: Annotated[str, Meta(max_length=67108864)] | UnsetType = UNSET
+
+
+class ImagePayload(Struct, kw_only=True, gc=False):
+    """An image file."""
+
+    # The image's id.
+    id: Annotated[str, Meta(max_length=256)] | UnsetType = UNSET
+    # The file as base64.
+    data: str | UnsetType = UNSET
+
+
+class ImagesRequest(Struct, kw_only=True, gc=False):
+    """Image files to predict."""
+
+    # A predictor by its id. The whole answer of `open` may be sent; what isn't known is ignored.
+    predictor: PredictorRef
+    # The files, each with an id of the caller's.
+    images: Annotated[list[ImageItem], Meta(max_length=4096)]
+    # How predictions are made. What `open` sets holds for the predictor; what a prediction sets
+    # holds for it alone.
+    options: PredictionOptions | UnsetType = UNSET
+
+
+class InputProblem(Struct, kw_only=True, gc=False):
+    """Why one input has no features."""
+
+    # The kind of the error; it stays the same between versions.
+    code: InputProblemCode
+    # A sentence that says what to do.
+    message: Annotated[str, Meta(max_length=1024)]
+
+
+class InputProblemCode(enum.StrEnum):
+    """The kind of the error; it stays the same between versions."""
+
+    INPUT_FAILED = "input_failed"
+    INPUT_EMPTY = "input_empty"
+    BASE64_INVALID = "base64_invalid"
+    IMAGE_UNREADABLE = "image_unreadable"
+    IMAGE_TOO_LARGE = "image_too_large"
+    TENSOR_INVALID = "tensor_invalid"
+    URL_REFUSED = "url_refused"
+    URL_FAILED = "url_failed"
+    PREDICTION_FAILED = "prediction_failed"
+    INPUT_CANCELLED = "input_cancelled"
+
+
+class InstanceSegmentPayload(Struct, kw_only=True, gc=False):
+    """A box with the mask of the thing in it."""
+
+    # The class's index.
+    index: Annotated[int, Meta(ge=0, le=2147483647)] | UnsetType = UNSET
+    # The class's name.
+    label: str | UnsetType = UNSET
+    # The left edge.
+    xmin: float | UnsetType = UNSET
+    # The right edge.
+    xmax: float | UnsetType = UNSET
+    # The upper edge.
+    ymin: float | UnsetType = UNSET
+    # The lower edge.
+    ymax: float | UnsetType = UNSET
+    # Which of the masks is present.
+    mask_type: Literal["int", "float"] | UnsetType = UNSET
+    # Rows of the mask.
+    height: Annotated[int, Meta(ge=0, le=2147483647)] | UnsetType = UNSET
+    # Pixels in a row of the mask.
+    width: Annotated[int, Meta(ge=0, le=2147483647)] | UnsetType = UNSET
+    # The mask as integers, row by row.
+    int_mask: list[int] | UnsetType = UNSET
+    # The mask as shares, row by row.
+    float_mask: list[float] | UnsetType = UNSET
+
+
+class ManifestFiles(Struct, kw_only=True, gc=False):
+    """Where the model's files come from."""
+
+    # What the paths are joined to.
+    base_url: str | UnsetType = UNSET
+    # The file of the graph, or of graph and weights.
+    graph_path: str | UnsetType = UNSET
+    # The file of the weights, where it is another one.
+    weights_path: str | UnsetType = UNSET
+    # MD5 or SHA-256 of the graph's file.
+    graph_checksum: str | UnsetType = UNSET
+    # MD5 or SHA-256 of the weights' file.
+    weights_checksum: str | UnsetType = UNSET
+    # Whether `base_url` is an archive that holds both files.
+    is_archive: bool | UnsetType = UNSET
+
+
+class ManifestParameter(Struct, kw_only=True, gc=False):
+    """A parameter's value."""
+
+    # The value as YAML text, whatever its type.
+    value: str
+
+
+class ManifestPort(Struct, kw_only=True, gc=False):
+    """An input or the output of a model."""
+
+    # The kind: image or raw for an input; classification, boundingbox and so on for the output.
+    type: Annotated[str, Meta(max_length=64)]
+    # What it holds.
+    description: str | UnsetType = UNSET
+    # The manifest's parameters.
+    parameters: dict[str, ManifestParameter] | UnsetType = UNSET
+
+
+class ModelChoice(Struct, kw_only=True, gc=False):
+    """The model that was chosen."""
+
+    # The model's name.
+    name: Annotated[str, Meta(max_length=128)]
+    # The model's version.
+    version: Annotated[str, Meta(max_length=128)]
+    # A framework by name and version.
+    framework: FrameworkRef
+
+
+class ModelManifest(Struct, kw_only=True, gc=False):
+    """A model as its manifest describes it."""
+
+    # The model's name.
+    name: Annotated[str, Meta(max_length=128)]
+    # The model's version.
+    version: Annotated[str, Meta(max_length=128)]
+    # A framework by name and version.
+    framework: FrameworkRef
+    # Container images by architecture, then by device kind.
+    container: dict[str, ContainerImages] | UnsetType = UNSET
+    # What the model does.
+    description: str | UnsetType = UNSET
+    # Where to read about the model.
+    reference: list[str] | UnsetType = UNSET
+    # The licence of the weights.
+    license: str | UnsetType = UNSET
+    # What the model takes.
+    inputs: list[ManifestPort] | UnsetType = UNSET
+    # An input or the output of a model.
+    output: ManifestPort | UnsetType = UNSET
+    # Code text of the manifest. Shown and never run.
+    before_preprocess: str | UnsetType = UNSET
+    # Code text of the manifest. Shown and never run.
+    preprocess: str | UnsetType = UNSET
+    # Code text of the manifest. Shown and never run.
+    after_preprocess: str | UnsetType = UNSET
+    # Code text of the manifest. Shown and never run.
+    before_postprocess: str | UnsetType = UNSET
+    # Code text of the manifest. Shown and never run.
+    postprocess: str | UnsetType = UNSET
+    # Code text of the manifest. Shown and never run.
+    after_postprocess: str | UnsetType = UNSET
+    # Where the model's files come from.
+    model: ManifestFiles | UnsetType = UNSET
+    # What else its author says of the model.
+    attributes: dict[str, str] | UnsetType = UNSET
+    # Whether the model is left out of the registry.
+    hidden: bool | UnsetType = UNSET
+
+
+class ModelManifestsResponse(Struct, kw_only=True, gc=False):
+    """Models."""
+
+    # The models that match, sorted by framework, name and version.
+    manifests: list[ModelManifest]
+
+
+class PredictionOptions(Struct, kw_only=True, gc=False):
+    """How predictions are made. What `open` sets holds for the predictor; what a prediction sets
+    holds for it alone.
+    """
+
+    # The caller's name for the request; it comes back in each answer.
+    request_id: Annotated[str, Meta(max_length=256)] | UnsetType = UNSET
+    # How many features an answer holds at most, best first. 0 means all; missing means 10.
+    feature_limit: Annotated[int, Meta(ge=0, le=1000000)] | UnsetType = UNSET
+    # The largest batch that this predictor's inputs may run in. Missing leaves the choice to the
+    # server.
+    batch_size: Annotated[int, Meta(ge=1, le=4096)] | UnsetType = UNSET
+    # The host of the agent to use; a single server has only itself.
+    agent: Annotated[str, Meta(max_length=256)] | UnsetType = UNSET
+    # GPU counters to sample, by name. Accepted for old clients; the trace level chooses.
+    gpu_metrics: Annotated[str, Meta(max_length=1024)] | UnsetType = UNSET
+    # Where predictions run, for how long, and how deep their trace looks.
+    execution_options: ExecutionOptions | UnsetType = UNSET
+
+
+class Predictor(Struct, kw_only=True, gc=False):
+    """An open predictor."""
+
+    # The predictor's id.
+    id: Annotated[str, Meta(max_length=256)]
+    # When the lease ends if the predictor isn't used before.
+    expires_at: datetime.datetime
+    # How long the predictor is kept without use.
+    lease_in_ms: Annotated[int, Meta(ge=0, le=9007199254740991)]
+    # The model that was chosen.
+    model: ModelChoice
+    # The device that the model runs on.
+    device: Annotated[str, Meta(max_length=64)]
+    # What answered.
+    versions: Versions
+    # A trace.
+    trace_id: TraceId
+    # A duration in decimal seconds followed by `s`.
+    duration: Annotated[str, Meta(max_length=32, pattern="^[0-9]+(\\.[0-9]{1,9})?s\\Z")]
+
+
+class PredictorCloseRequest(Struct, kw_only=True, gc=False):
+    """The predictor to close, in either of two forms."""
+
+    # The predictor's id when `predictor` is missing.
+    id: Annotated[str, Meta(max_length=256)] | UnsetType = UNSET
+    # A predictor by its id. The whole answer of `open` may be sent; what isn't known is ignored.
+    predictor: PredictorRef | UnsetType = UNSET
+    # Drop the model's memory even if it was opened to persist.
+    force: bool | UnsetType = UNSET
+
+
+class PredictorCloseResponse(Struct, kw_only=True, gc=False):
+    """What the close gave back."""
+
+    # The predictor's id.
+    id: Annotated[str, Meta(max_length=256)]
+    # Bytes of weights that were dropped; 0 while another predictor uses the model.
+    freed_bytes: Annotated[int, Meta(ge=0, le=9007199254740991)]
+    # Bytes that the server held on the device before: resident memory for the CPU.
+    memory_before_bytes: Annotated[int, Meta(ge=0, le=9007199254740991)]
+    # Bytes that the server holds on the device now.
+    memory_after_bytes: Annotated[int, Meta(ge=0, le=9007199254740991)]
+    # A duration in decimal seconds followed by `s`.
+    duration: Annotated[str, Meta(max_length=32, pattern="^[0-9]+(\\.[0-9]{1,9})?s\\Z")]
+
+
+class PredictorOpenRequest(Struct, kw_only=True, gc=False):
+    """Which model to open, and how."""
+
+    # The framework's name, or `*`. Case, spaces and dashes don't matter.
+    framework_name: Annotated[str, Meta(max_length=128)] | UnsetType = UNSET
+    # A semver constraint on the framework, `latest` or `*`.
+    framework_version: Annotated[str, Meta(max_length=128)] | UnsetType = UNSET
+    # The model's name, or `*`. Case, spaces and dashes don't matter.
+    model_name: Annotated[str, Meta(max_length=128)] | UnsetType = UNSET
+    # A semver constraint on the model, `latest` or `*`.
+    model_version: Annotated[str, Meta(max_length=128)] | UnsetType = UNSET
+    # Keep the model loaded after its last predictor is closed.
+    persist: bool | UnsetType = UNSET
+    # How predictions are made. What `open` sets holds for the predictor; what a prediction sets
+    # holds for it alone.
+    options: PredictionOptions | UnsetType = UNSET
+
+
+class PredictorRef(Struct, kw_only=True, gc=False):
+    """A predictor by its id. The whole answer of `open` may be sent; what isn't known is ignored."""
+
+    # The predictor's id.
+    id: Annotated[str, Meta(min_length=1, max_length=256)]
+
+
+class PredictorResetRequest(Struct, kw_only=True, gc=False):
+    """The predictor to reset, in either of two forms."""
+
+    # The predictor's id when `predictor` is missing; otherwise the caller's name for the request.
+    id: Annotated[str, Meta(max_length=256)] | UnsetType = UNSET
+    # A predictor by its id. The whole answer of `open` may be sent; what isn't known is ignored.
+    predictor: PredictorRef | UnsetType = UNSET
+
+
+class PredictorResetResponse(Struct, kw_only=True, gc=False):
+    """The predictor that was reset."""
+
+    # A predictor by its id. The whole answer of `open` may be sent; what isn't known is ignored.
+    predictor: PredictorRef
+
+
+class Problem(Struct, kw_only=True, gc=False):
+    """An error (RFC 9457)."""
+
+    # The kind of the error as a URN; it stays the same between versions.
+    type: str
+    # The kind in words.
+    title: str
+    # The HTTP status.
+    status: Annotated[int, Meta(ge=400, le=599)]
+    # What happened, and what to do.
+    detail: str
+    # The trace of the request.
+    trace_id: Annotated[str, Meta(max_length=64)] | UnsetType = UNSET
+    # Where in the body, as a JSON pointer, or the parameter's name.
+    pointer: str | UnsetType = UNSET
+    # The values or names that would have been taken.
+    known: list[str] | UnsetType = UNSET
+    # Answers in the order of the inputs.
+    partial: FeaturesResponse | UnsetType = UNSET
+
+
+class RawImagePayload(Struct, kw_only=True, gc=False):
+    """The pixels of an image, row by row, channels last."""
+
+    # The image's id.
+    id: Annotated[str, Meta(max_length=256)] | UnsetType = UNSET
+    # Which of the lists holds the pixels.
+    data_type: Literal["uint8", "float32"] | UnsetType = UNSET
+    # Pixels from 0 to 255.
+    char_list: list[Annotated[int, Meta(ge=0, le=255)]] | UnsetType = UNSET
+    # Pixels as numbers.
+    float_list: list[float] | UnsetType = UNSET
+    # Pixels in a row.
+    width: Annotated[int, Meta(ge=0, le=2147483647)] | UnsetType = UNSET
+    # Rows.
+    height: Annotated[int, Meta(ge=0, le=2147483647)] | UnsetType = UNSET
+    # Numbers for a pixel.
+    channels: Annotated[int, Meta(ge=0, le=65536)] | UnsetType = UNSET
+    # The pixels compressed with snappy as base64.
+    compressed_data: str | UnsetType = UNSET
+    # The image as a JPEG file in base64.
+    jpeg_data: str | UnsetType = UNSET
+
+
+class RawPayload(Struct, kw_only=True, gc=False):
+    """The model's output as it is."""
+
+    # Little-endian numbers in C order, as base64.
+    data: str | UnsetType = UNSET
+    # The numbers' type and shape.
+    format: Annotated[str, Meta(max_length=64)] | UnsetType = UNSET
+
+
+class RegionPayload(Struct, kw_only=True, gc=False):
+    """A region in a format of the model's."""
+
+    # The region as base64.
+    data: str | UnsetType = UNSET
+    # The data's format.
+    format: Annotated[str, Meta(max_length=64)] | UnsetType = UNSET
+
+
+class SemanticSegmentPayload(Struct, kw_only=True, gc=False):
+    """The class of each pixel."""
+
+    # Rows.
+    height: Annotated[int, Meta(ge=0, le=2147483647)] | UnsetType = UNSET
+    # Pixels in a row.
+    width: Annotated[int, Meta(ge=0, le=2147483647)] | UnsetType = UNSET
+    # Classes, row by row.
+    int_mask: list[int] | UnsetType = UNSET
+
+
+class StepDuration(Struct, kw_only=True, gc=False):
+    """The time spent in one step, summed over its inputs. Inputs pass a step side by side, so that
+    a sum can exceed the wall clock.
+    """
+
+    # The step: fetch, decode, preprocess, queue, predict or postprocess.
+    name: Annotated[str, Meta(max_length=64)]
+    # A duration in decimal seconds followed by `s`.
+    duration: Annotated[str, Meta(max_length=32, pattern="^[0-9]+(\\.[0-9]{1,9})?s\\Z")]
+    # How many inputs passed.
+    count: Annotated[int, Meta(ge=0, le=9007199254740991)]
+
+
+class TensorDtype(enum.StrEnum):
+    """The type of an array's elements; missing means float32."""
+
+    BOOL = "bool"
+    INT8 = "int8"
+    INT16 = "int16"
+    INT32 = "int32"
+    INT64 = "int64"
+    UINT8 = "uint8"
+    UINT16 = "uint16"
+    UINT32 = "uint32"
+    UINT64 = "uint64"
+    FLOAT16 = "float16"
+    FLOAT32 = "float32"
+    FLOAT64 = "float64"
+
+
+class TensorItem(Struct, kw_only=True, gc=False):
+    """One input of the model."""
+
+    # The caller's id; it comes back as `input_id`.
+    id: Annotated[str, Meta(max_length=256)] | UnsetType = UNSET
+    # The array's shape, without a batch dimension.
+    shape: Annotated[list[Annotated[int, Meta(ge=0, le=2147483647)]], Meta(max_length=16)]
+    # The type of an array's elements; missing means float32.
+    dtype: TensorDtype | UnsetType = UNSET
+    # The numbers in C order.
+    data: Annotated[list[float], Meta(max_length=16777216)]
+
+
+class TensorsRequest(Struct, kw_only=True, gc=False):
+    """Arrays to predict, as numbers."""
+
+    # A predictor by its id. The whole answer of `open` may be sent; what isn't known is ignored.
+    predictor: PredictorRef
+    # The arrays, each with an id of the caller's.
+    tensors: Annotated[list[TensorItem], Meta(max_length=4096)]
+    # How predictions are made. What `open` sets holds for the predictor; what a prediction sets
+    # holds for it alone.
+    options: PredictionOptions | UnsetType = UNSET
+
+
+class TextPayload(Struct, kw_only=True, gc=False):
+    """A text."""
+
+    # The UTF-8 text as base64.
+    data: str | UnsetType = UNSET
+
+
+class TraceId(Struct, kw_only=True, gc=False):
+    """A trace."""
+
+    # The trace's id, 16 or 32 hex digits.
+    id: Annotated[str, Meta(max_length=64)] | UnsetType = UNSET
+
+
+class TraceLevel(enum.StrEnum):
+    """How deep the trace looks; each level contains those before it: NO, APPLICATION (steps),
+    MODEL, FRAMEWORK (layers), ML_LIBRARY, SYSTEM_LIBRARY (kernels), HARDWARE (counters), FULL.
+    The names after FULL_TRACE are those of older clients: STEP_TRACE, STEP, PIPELINE_TRACE,
+    PIPELINE and APPLICATION mean APPLICATION_TRACE; LIBRARY_TRACE and LIBRARY mean
+    ML_LIBRARY_TRACE; CPU_ONLY_TRACE and HARDWARE mean HARDWARE_TRACE; SYSTEM means
+    SYSTEM_LIBRARY_TRACE; NONE, MODEL, FRAMEWORK and FULL mean what they say.
+    """
+
+    NO_TRACE = "NO_TRACE"
+    APPLICATION_TRACE = "APPLICATION_TRACE"
+    MODEL_TRACE = "MODEL_TRACE"
+    FRAMEWORK_TRACE = "FRAMEWORK_TRACE"
+    ML_LIBRARY_TRACE = "ML_LIBRARY_TRACE"
+    SYSTEM_LIBRARY_TRACE = "SYSTEM_LIBRARY_TRACE"
+    HARDWARE_TRACE = "HARDWARE_TRACE"
+    FULL_TRACE = "FULL_TRACE"
+    STEP_TRACE = "STEP_TRACE"
+    PIPELINE_TRACE = "PIPELINE_TRACE"
+    LIBRARY_TRACE = "LIBRARY_TRACE"
+    CPU_ONLY_TRACE = "CPU_ONLY_TRACE"
+    NONE = "NONE"
+    STEP = "STEP"
+    APPLICATION = "APPLICATION"
+    PIPELINE = "PIPELINE"
+    MODEL = "MODEL"
+    FRAMEWORK = "FRAMEWORK"
+    LIBRARY = "LIBRARY"
+    SYSTEM = "SYSTEM"
+    HARDWARE = "HARDWARE"
+    FULL = "FULL"
+
+
+class UrlItem(Struct, kw_only=True, gc=False):
+    """An image behind a URL."""
+
+    # The caller's id; it comes back as `input_id`.
+    id: Annotated[str, Meta(max_length=256)] | UnsetType = UNSET
+    # The URL. An empty one gets an error of its own.
+    data: Annotated[str, Meta(max_length=8192)] | UnsetType = UNSET
+
+
+class UrlsRequest(Struct, kw_only=True, gc=False):
+    """Images to fetch and predict."""
+
+    # A predictor by its id. The whole answer of `open` may be sent; what isn't known is ignored.
+    predictor: PredictorRef
+    # The images, each with an id of the caller's.
+    urls: Annotated[list[UrlItem], Meta(max_length=4096)]
+    # How predictions are made. What `open` sets holds for the predictor; what a prediction sets
+    # holds for it alone.
+    options: PredictionOptions | UnsetType = UNSET
+
+
+class Version(Struct, kw_only=True, gc=False):
+    """What the server is made of."""
+
+    # The server's version.
+    server: Annotated[str, Meta(max_length=128)]
+    # The contract's version.
+    contract: Annotated[str, Meta(max_length=128)]
+    # The frameworks that run here.
+    frameworks: list[FrameworkRef]
+    # The devices that are used, the best one first.
+    devices: list[Annotated[str, Meta(max_length=64)]]
+
+
+class Versions(Struct, kw_only=True, gc=False):
+    """What answered."""
+
+    # The server's version.
+    server: Annotated[str, Meta(max_length=128)]
+    # The contract's version.
+    contract: Annotated[str, Meta(max_length=128)]
+    # The framework's name and version.
+    framework: Annotated[str, Meta(max_length=256)]
+    # The model's name and version.
+    model: Annotated[str, Meta(max_length=256)]
+
+
+# Milliseconds as a number, or as text the way 64-bit integers travel in older clients. 0
+# means no time-out of the caller's own.
+Milliseconds: TypeAlias = (
+    Annotated[int, Meta(ge=0, le=86400000)]
+    | Annotated[str, Meta(max_length=8, pattern="^[0-9]{1,8}\\Z")]
+)

@@ -1,0 +1,605 @@
+"""A Protocol for each tag of the contract, and the table of all operations.
+
+Written by `make generate`. A server implements the Protocols; `ContextT_contra` is whatever it
+passes along with each request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, Protocol, TypeVar
+
+from msgspec import UNSET, Meta, UnsetType
+
+from .models import (
+    Agents,
+    DatasetRequest,
+    FeaturesResponse,
+    FrameworkManifestsResponse,
+    Health,
+    ImagesRequest,
+    ModelManifestsResponse,
+    Predictor,
+    PredictorCloseRequest,
+    PredictorCloseResponse,
+    PredictorOpenRequest,
+    PredictorResetRequest,
+    PredictorResetResponse,
+    Problem,
+    TensorDtype,
+    TensorsRequest,
+    UrlsRequest,
+    Version,
+)
+
+ContextT_contra = TypeVar("ContextT_contra", contravariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Octets:
+    """An answer of raw bytes, with the headers that describe them."""
+
+    data: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """One parameter: `type` is what `msgspec.convert(..., strict=False)` checks it against."""
+
+    name: str
+    python_name: str
+    location: Literal["path", "query", "header", "cookie"]
+    type: Any
+    required: bool = False
+    default: Any = UNSET
+    is_list: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One operation: its route, and the type of each body by media type and status."""
+
+    operation_id: str
+    name: str
+    tag: str
+    method: str
+    path: str
+    secured: bool
+    responses: Mapping[str, Mapping[str, Any]]
+    requests: Mapping[str, Any] = field(default_factory=dict)
+    body_required: bool = False
+    parameters: tuple[Parameter, ...] = ()
+
+
+class PredictOperations(Protocol[ContextT_contra]):
+    """The life cycle of a prediction: open a predictor, predict, close it."""
+
+    async def close_predictor(
+        self, context: ContextT_contra, body: PredictorCloseRequest
+    ) -> PredictorCloseResponse:
+        """Close a predictor."""
+        ...
+
+    async def open_predictor(
+        self, context: ContextT_contra, body: PredictorOpenRequest
+    ) -> Predictor:
+        """Open a predictor on a model."""
+        ...
+
+    async def predict_dataset(
+        self, context: ContextT_contra, body: DatasetRequest
+    ) -> FeaturesResponse:
+        """Predict a whole dataset."""
+        ...
+
+    async def predict_images(
+        self, context: ContextT_contra, body: ImagesRequest
+    ) -> FeaturesResponse:
+        """Predict images sent as base64."""
+        ...
+
+    async def predict_tensors(
+        self,
+        context: ContextT_contra,
+        body: TensorsRequest | bytes,
+        *,
+        predictor_id: Annotated[str, Meta(max_length=256)] | UnsetType = UNSET,
+        shape: Annotated[
+            list[Annotated[int, Meta(ge=0, le=2147483647)]], Meta(min_length=1, max_length=16)
+        ]
+        | UnsetType = UNSET,
+        dtype: TensorDtype | UnsetType = UNSET,
+        feature_limit: Annotated[int, Meta(ge=0, le=1000000)] | UnsetType = UNSET,
+    ) -> FeaturesResponse | Octets:
+        """Predict arrays that are ready for the model."""
+        ...
+
+    async def predict_urls(self, context: ContextT_contra, body: UrlsRequest) -> FeaturesResponse:
+        """Predict images that the server fetches."""
+        ...
+
+    async def reset_predictor(
+        self, context: ContextT_contra, body: PredictorResetRequest
+    ) -> PredictorResetResponse:
+        """Clear a predictor's caches."""
+        ...
+
+
+class RegistryOperations(Protocol[ContextT_contra]):
+    """What can be served here, and where."""
+
+    async def list_framework_agents(
+        self,
+        context: ContextT_contra,
+        *,
+        framework_name: Annotated[str, Meta(max_length=128)] | UnsetType = UNSET,
+        framework_version: Annotated[str, Meta(max_length=128)] | UnsetType = UNSET,
+    ) -> Agents:
+        """List the machines that run a framework."""
+        ...
+
+    async def list_frameworks(
+        self,
+        context: ContextT_contra,
+        *,
+        framework_name: Annotated[str, Meta(max_length=128)] | UnsetType = UNSET,
+        framework_version: Annotated[str, Meta(max_length=128)] | UnsetType = UNSET,
+    ) -> FrameworkManifestsResponse:
+        """List the frameworks that run here."""
+        ...
+
+    async def list_model_agents(
+        self,
+        context: ContextT_contra,
+        *,
+        framework_name: Annotated[str, Meta(max_length=128)] | UnsetType = UNSET,
+        framework_version: Annotated[str, Meta(max_length=128)] | UnsetType = UNSET,
+        model_name: Annotated[str, Meta(max_length=128)] | UnsetType = UNSET,
+        model_version: Annotated[str, Meta(max_length=128)] | UnsetType = UNSET,
+    ) -> Agents:
+        """List the machines that can run a model."""
+        ...
+
+    async def list_models(
+        self,
+        context: ContextT_contra,
+        *,
+        framework_name: Annotated[str, Meta(max_length=128)] | UnsetType = UNSET,
+        framework_version: Annotated[str, Meta(max_length=128)] | UnsetType = UNSET,
+        model_name: Annotated[str, Meta(max_length=128)] | UnsetType = UNSET,
+        model_version: Annotated[str, Meta(max_length=128)] | UnsetType = UNSET,
+    ) -> ModelManifestsResponse:
+        """List the models that can be opened here."""
+        ...
+
+
+class SystemOperations(Protocol[ContextT_contra]):
+    """Whether the server lives, is ready, and what it is made of."""
+
+    async def get_liveness(self, context: ContextT_contra) -> Health:
+        """Say that the process lives."""
+        ...
+
+    async def get_readiness(self, context: ContextT_contra) -> Health:
+        """Say whether predictions are taken."""
+        ...
+
+    async def get_version(self, context: ContextT_contra) -> Version:
+        """Say what the server is made of."""
+        ...
+
+
+_ALL = (
+    Operation(
+        operation_id="closePredictor",
+        name="close_predictor",
+        tag="predict",
+        method="POST",
+        path="/api/predict/close",
+        secured=True,
+        body_required=True,
+        requests=MappingProxyType({"application/json": PredictorCloseRequest}),
+        responses=MappingProxyType(
+            {
+                "200": MappingProxyType({"application/json": PredictorCloseResponse}),
+                "400": MappingProxyType({"application/problem+json": Problem}),
+                "401": MappingProxyType({"application/problem+json": Problem}),
+                "404": MappingProxyType({"application/problem+json": Problem}),
+                "413": MappingProxyType({"application/problem+json": Problem}),
+                "415": MappingProxyType({"application/problem+json": Problem}),
+                "422": MappingProxyType({"application/problem+json": Problem}),
+                "500": MappingProxyType({"application/problem+json": Problem}),
+                "503": MappingProxyType({"application/problem+json": Problem}),
+            }
+        ),
+    ),
+    Operation(
+        operation_id="openPredictor",
+        name="open_predictor",
+        tag="predict",
+        method="POST",
+        path="/api/predict/open",
+        secured=True,
+        body_required=True,
+        requests=MappingProxyType({"application/json": PredictorOpenRequest}),
+        responses=MappingProxyType(
+            {
+                "200": MappingProxyType({"application/json": Predictor}),
+                "400": MappingProxyType({"application/problem+json": Problem}),
+                "401": MappingProxyType({"application/problem+json": Problem}),
+                "404": MappingProxyType({"application/problem+json": Problem}),
+                "413": MappingProxyType({"application/problem+json": Problem}),
+                "415": MappingProxyType({"application/problem+json": Problem}),
+                "422": MappingProxyType({"application/problem+json": Problem}),
+                "500": MappingProxyType({"application/problem+json": Problem}),
+                "503": MappingProxyType({"application/problem+json": Problem}),
+                "504": MappingProxyType({"application/problem+json": Problem}),
+            }
+        ),
+    ),
+    Operation(
+        operation_id="predictDataset",
+        name="predict_dataset",
+        tag="predict",
+        method="POST",
+        path="/api/predict/dataset",
+        secured=True,
+        body_required=True,
+        requests=MappingProxyType({"application/json": DatasetRequest}),
+        responses=MappingProxyType(
+            {
+                "200": MappingProxyType({"application/json": FeaturesResponse}),
+                "400": MappingProxyType({"application/problem+json": Problem}),
+                "401": MappingProxyType({"application/problem+json": Problem}),
+                "404": MappingProxyType({"application/problem+json": Problem}),
+                "413": MappingProxyType({"application/problem+json": Problem}),
+                "415": MappingProxyType({"application/problem+json": Problem}),
+                "422": MappingProxyType({"application/problem+json": Problem}),
+                "429": MappingProxyType({"application/problem+json": Problem}),
+                "500": MappingProxyType({"application/problem+json": Problem}),
+                "503": MappingProxyType({"application/problem+json": Problem}),
+                "504": MappingProxyType({"application/problem+json": Problem}),
+            }
+        ),
+    ),
+    Operation(
+        operation_id="predictImages",
+        name="predict_images",
+        tag="predict",
+        method="POST",
+        path="/api/predict/images",
+        secured=True,
+        body_required=True,
+        requests=MappingProxyType({"application/json": ImagesRequest}),
+        responses=MappingProxyType(
+            {
+                "200": MappingProxyType({"application/json": FeaturesResponse}),
+                "400": MappingProxyType({"application/problem+json": Problem}),
+                "401": MappingProxyType({"application/problem+json": Problem}),
+                "404": MappingProxyType({"application/problem+json": Problem}),
+                "413": MappingProxyType({"application/problem+json": Problem}),
+                "415": MappingProxyType({"application/problem+json": Problem}),
+                "422": MappingProxyType({"application/problem+json": Problem}),
+                "429": MappingProxyType({"application/problem+json": Problem}),
+                "500": MappingProxyType({"application/problem+json": Problem}),
+                "503": MappingProxyType({"application/problem+json": Problem}),
+                "504": MappingProxyType({"application/problem+json": Problem}),
+            }
+        ),
+    ),
+    Operation(
+        operation_id="predictTensors",
+        name="predict_tensors",
+        tag="predict",
+        method="POST",
+        path="/api/predict/tensors",
+        secured=True,
+        parameters=(
+            Parameter(
+                name="predictor_id",
+                python_name="predictor_id",
+                location="query",
+                type=Annotated[str, Meta(max_length=256)],
+            ),
+            Parameter(
+                name="shape",
+                python_name="shape",
+                location="query",
+                type=Annotated[
+                    list[Annotated[int, Meta(ge=0, le=2147483647)]],
+                    Meta(min_length=1, max_length=16),
+                ],
+                is_list=True,
+            ),
+            Parameter(name="dtype", python_name="dtype", location="query", type=TensorDtype),
+            Parameter(
+                name="feature_limit",
+                python_name="feature_limit",
+                location="query",
+                type=Annotated[int, Meta(ge=0, le=1000000)],
+            ),
+        ),
+        body_required=True,
+        requests=MappingProxyType(
+            {"application/json": TensorsRequest, "application/octet-stream": bytes}
+        ),
+        responses=MappingProxyType(
+            {
+                "200": MappingProxyType(
+                    {"application/json": FeaturesResponse, "application/octet-stream": Octets}
+                ),
+                "400": MappingProxyType({"application/problem+json": Problem}),
+                "401": MappingProxyType({"application/problem+json": Problem}),
+                "404": MappingProxyType({"application/problem+json": Problem}),
+                "406": MappingProxyType({"application/problem+json": Problem}),
+                "413": MappingProxyType({"application/problem+json": Problem}),
+                "415": MappingProxyType({"application/problem+json": Problem}),
+                "422": MappingProxyType({"application/problem+json": Problem}),
+                "429": MappingProxyType({"application/problem+json": Problem}),
+                "500": MappingProxyType({"application/problem+json": Problem}),
+                "503": MappingProxyType({"application/problem+json": Problem}),
+                "504": MappingProxyType({"application/problem+json": Problem}),
+            }
+        ),
+    ),
+    Operation(
+        operation_id="predictUrls",
+        name="predict_urls",
+        tag="predict",
+        method="POST",
+        path="/api/predict/urls",
+        secured=True,
+        body_required=True,
+        requests=MappingProxyType({"application/json": UrlsRequest}),
+        responses=MappingProxyType(
+            {
+                "200": MappingProxyType({"application/json": FeaturesResponse}),
+                "400": MappingProxyType({"application/problem+json": Problem}),
+                "401": MappingProxyType({"application/problem+json": Problem}),
+                "404": MappingProxyType({"application/problem+json": Problem}),
+                "413": MappingProxyType({"application/problem+json": Problem}),
+                "415": MappingProxyType({"application/problem+json": Problem}),
+                "422": MappingProxyType({"application/problem+json": Problem}),
+                "429": MappingProxyType({"application/problem+json": Problem}),
+                "500": MappingProxyType({"application/problem+json": Problem}),
+                "503": MappingProxyType({"application/problem+json": Problem}),
+                "504": MappingProxyType({"application/problem+json": Problem}),
+            }
+        ),
+    ),
+    Operation(
+        operation_id="resetPredictor",
+        name="reset_predictor",
+        tag="predict",
+        method="POST",
+        path="/api/predict/reset",
+        secured=True,
+        body_required=True,
+        requests=MappingProxyType({"application/json": PredictorResetRequest}),
+        responses=MappingProxyType(
+            {
+                "200": MappingProxyType({"application/json": PredictorResetResponse}),
+                "400": MappingProxyType({"application/problem+json": Problem}),
+                "401": MappingProxyType({"application/problem+json": Problem}),
+                "404": MappingProxyType({"application/problem+json": Problem}),
+                "413": MappingProxyType({"application/problem+json": Problem}),
+                "415": MappingProxyType({"application/problem+json": Problem}),
+                "422": MappingProxyType({"application/problem+json": Problem}),
+                "500": MappingProxyType({"application/problem+json": Problem}),
+                "503": MappingProxyType({"application/problem+json": Problem}),
+            }
+        ),
+    ),
+    Operation(
+        operation_id="listFrameworkAgents",
+        name="list_framework_agents",
+        tag="registry",
+        method="GET",
+        path="/api/registry/frameworks/agent",
+        secured=True,
+        parameters=(
+            Parameter(
+                name="framework_name",
+                python_name="framework_name",
+                location="query",
+                type=Annotated[str, Meta(max_length=128)],
+            ),
+            Parameter(
+                name="framework_version",
+                python_name="framework_version",
+                location="query",
+                type=Annotated[str, Meta(max_length=128)],
+            ),
+        ),
+        responses=MappingProxyType(
+            {
+                "200": MappingProxyType({"application/json": Agents}),
+                "400": MappingProxyType({"application/problem+json": Problem}),
+                "401": MappingProxyType({"application/problem+json": Problem}),
+                "404": MappingProxyType({"application/problem+json": Problem}),
+                "422": MappingProxyType({"application/problem+json": Problem}),
+                "500": MappingProxyType({"application/problem+json": Problem}),
+                "503": MappingProxyType({"application/problem+json": Problem}),
+            }
+        ),
+    ),
+    Operation(
+        operation_id="listFrameworks",
+        name="list_frameworks",
+        tag="registry",
+        method="GET",
+        path="/api/registry/frameworks/manifest",
+        secured=True,
+        parameters=(
+            Parameter(
+                name="framework_name",
+                python_name="framework_name",
+                location="query",
+                type=Annotated[str, Meta(max_length=128)],
+            ),
+            Parameter(
+                name="framework_version",
+                python_name="framework_version",
+                location="query",
+                type=Annotated[str, Meta(max_length=128)],
+            ),
+        ),
+        responses=MappingProxyType(
+            {
+                "200": MappingProxyType({"application/json": FrameworkManifestsResponse}),
+                "400": MappingProxyType({"application/problem+json": Problem}),
+                "401": MappingProxyType({"application/problem+json": Problem}),
+                "404": MappingProxyType({"application/problem+json": Problem}),
+                "422": MappingProxyType({"application/problem+json": Problem}),
+                "500": MappingProxyType({"application/problem+json": Problem}),
+                "503": MappingProxyType({"application/problem+json": Problem}),
+            }
+        ),
+    ),
+    Operation(
+        operation_id="listModelAgents",
+        name="list_model_agents",
+        tag="registry",
+        method="GET",
+        path="/api/registry/models/agent",
+        secured=True,
+        parameters=(
+            Parameter(
+                name="framework_name",
+                python_name="framework_name",
+                location="query",
+                type=Annotated[str, Meta(max_length=128)],
+            ),
+            Parameter(
+                name="framework_version",
+                python_name="framework_version",
+                location="query",
+                type=Annotated[str, Meta(max_length=128)],
+            ),
+            Parameter(
+                name="model_name",
+                python_name="model_name",
+                location="query",
+                type=Annotated[str, Meta(max_length=128)],
+            ),
+            Parameter(
+                name="model_version",
+                python_name="model_version",
+                location="query",
+                type=Annotated[str, Meta(max_length=128)],
+            ),
+        ),
+        responses=MappingProxyType(
+            {
+                "200": MappingProxyType({"application/json": Agents}),
+                "400": MappingProxyType({"application/problem+json": Problem}),
+                "401": MappingProxyType({"application/problem+json": Problem}),
+                "404": MappingProxyType({"application/problem+json": Problem}),
+                "422": MappingProxyType({"application/problem+json": Problem}),
+                "500": MappingProxyType({"application/problem+json": Problem}),
+                "503": MappingProxyType({"application/problem+json": Problem}),
+            }
+        ),
+    ),
+    Operation(
+        operation_id="listModels",
+        name="list_models",
+        tag="registry",
+        method="GET",
+        path="/api/registry/models/manifest",
+        secured=True,
+        parameters=(
+            Parameter(
+                name="framework_name",
+                python_name="framework_name",
+                location="query",
+                type=Annotated[str, Meta(max_length=128)],
+            ),
+            Parameter(
+                name="framework_version",
+                python_name="framework_version",
+                location="query",
+                type=Annotated[str, Meta(max_length=128)],
+            ),
+            Parameter(
+                name="model_name",
+                python_name="model_name",
+                location="query",
+                type=Annotated[str, Meta(max_length=128)],
+            ),
+            Parameter(
+                name="model_version",
+                python_name="model_version",
+                location="query",
+                type=Annotated[str, Meta(max_length=128)],
+            ),
+        ),
+        responses=MappingProxyType(
+            {
+                "200": MappingProxyType({"application/json": ModelManifestsResponse}),
+                "400": MappingProxyType({"application/problem+json": Problem}),
+                "401": MappingProxyType({"application/problem+json": Problem}),
+                "404": MappingProxyType({"application/problem+json": Problem}),
+                "422": MappingProxyType({"application/problem+json": Problem}),
+                "500": MappingProxyType({"application/problem+json": Problem}),
+                "503": MappingProxyType({"application/problem+json": Problem}),
+            }
+        ),
+    ),
+    Operation(
+        operation_id="getLiveness",
+        name="get_liveness",
+        tag="system",
+        method="GET",
+        path="/livez",
+        secured=False,
+        responses=MappingProxyType(
+            {
+                "200": MappingProxyType({"application/json": Health}),
+                "400": MappingProxyType({"application/problem+json": Problem}),
+                "500": MappingProxyType({"application/problem+json": Problem}),
+            }
+        ),
+    ),
+    Operation(
+        operation_id="getReadiness",
+        name="get_readiness",
+        tag="system",
+        method="GET",
+        path="/readyz",
+        secured=False,
+        responses=MappingProxyType(
+            {
+                "200": MappingProxyType({"application/json": Health}),
+                "400": MappingProxyType({"application/problem+json": Problem}),
+                "500": MappingProxyType({"application/problem+json": Problem}),
+                "503": MappingProxyType({"application/problem+json": Problem}),
+            }
+        ),
+    ),
+    Operation(
+        operation_id="getVersion",
+        name="get_version",
+        tag="system",
+        method="GET",
+        path="/version",
+        secured=False,
+        responses=MappingProxyType(
+            {
+                "200": MappingProxyType({"application/json": Version}),
+                "400": MappingProxyType({"application/problem+json": Problem}),
+                "500": MappingProxyType({"application/problem+json": Problem}),
+                "503": MappingProxyType({"application/problem+json": Problem}),
+            }
+        ),
+    ),
+)
+
+OPERATIONS: Mapping[str, Operation] = MappingProxyType({o.operation_id: o for o in _ALL})
+
+PROTOCOLS: Mapping[str, type] = MappingProxyType(
+    {"predict": PredictOperations, "registry": RegistryOperations, "system": SystemOperations}
+)

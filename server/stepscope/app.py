@@ -1,0 +1,177 @@
+"""The one place that builds everything."""
+
+import json
+import platform
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
+from stepscope_api import models as wire
+
+from stepscope import __version__
+from stepscope.core.admission import AdmissionLimits
+from stepscope.core.ports import Runtime
+from stepscope.core.predictions import DeviceRef
+from stepscope.dialects.mlmodelscope.predict import Predict
+from stepscope.dialects.mlmodelscope.registry import Registry
+from stepscope.dialects.system import System
+from stepscope.engine.catalog import Catalog
+from stepscope.engine.datasets import Datasets
+from stepscope.engine.engine import Engine, EngineLimits
+from stepscope.engine.evaluations import Evaluations
+from stepscope.engine.fetch import Fetcher, FetchLimits
+from stepscope.engine.models import Models
+from stepscope.engine.pipeline import Pipeline
+from stepscope.engine.plans import Plans
+from stepscope.engine.predictors import Predictors
+from stepscope.engine.weights import Weights
+from stepscope.settings import BUILTIN, Settings
+from stepscope.store.memory import MemoryStore
+from stepscope.web.auth import Authenticator
+from stepscope.web.contract import contract_app, load_document
+from stepscope.web.gate import Gate
+from stepscope.web.pages import pages_app
+from stepscope.web.root import Root
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class App:
+    """A server, built and not yet started."""
+
+    root: Root
+    asgi: ASGIApp
+    engine: Engine
+
+
+def build(settings: Settings, runtime: Runtime | None = None) -> App:
+    """Build a server from its settings. The torch runtime is taken unless another one is given."""
+    if runtime is None:
+        from stepscope.runtimes.torch import TorchRuntime  # torch takes seconds to import: only a server needs it
+
+        runtime = TorchRuntime()
+    fetcher = Fetcher(_fetch_limits(settings))
+    folders = repositories(settings)
+    catalog = Catalog(folders, [(runtime.framework_name, runtime.framework_version)], settings.models.aliases)
+    datasets = Datasets(folders)
+    engine = _engine(settings, runtime, fetcher, catalog)
+    bundle = contract_path()
+    document = load_document(bundle)
+    contract_version = document["info"]["version"]
+    handlers = {
+        "predict": Predict(engine, Evaluations(engine, datasets), __version__, contract_version),
+        "registry": Registry(catalog, agent(settings, runtime)),
+        "system": System(engine, __version__, contract_version),
+    }
+    auth = Authenticator(settings.auth.keys)
+
+    async def start() -> None:
+        catalog.scan()
+        datasets.scan()
+        await fetcher.start()
+        await engine.start()
+
+    async def stop() -> None:
+        await engine.stop()
+        await fetcher.close()
+
+    origins = settings.server.cors_origins
+    root = Root(
+        contract=contract_app(document, handlers, auth, settings.limits.body_mb * 2**20),
+        pages=pages_app(document, bundle),
+        gate=Gate(origins, [*settings.server.names, settings.server.host], any_name=_any_name(settings, auth)),
+        start=start,
+        stop=stop,
+    )
+    return App(root=root, asgi=_with_cors(root, origins), engine=engine)
+
+
+def repositories(settings: Settings) -> list[Path]:
+    """Return the model repositories that are served, in the order in which they are searched."""
+    folders = [folder.expanduser() for folder in settings.models.folders]
+    return [*folders, BUILTIN] if settings.models.builtin else folders
+
+
+def contract_path() -> Path:
+    """Return where the bundled contract lies: beside the generated package, or in a checkout's `generated`."""
+    import stepscope_api
+
+    package = Path(stepscope_api.__file__).parent
+    installed = package / "openapi.yaml"
+    return installed if installed.exists() else package.parents[1] / "openapi.yaml"
+
+
+def agent(settings: Settings, runtime: Runtime) -> wire.Agent:
+    """Describe this server as the registry lists it."""
+    cuda = [str(device) for device in runtime.devices() if device.kind == "cuda"]
+    cpu = {"model_name": platform.processor() or platform.machine(), "cores": psutil.cpu_count()}
+    architectures = {"x86_64": "amd64", "aarch64": "arm64"}
+    return wire.Agent(
+        host=settings.server.host,
+        port=str(settings.server.port),
+        hostname=socket.gethostname(),
+        architecture=architectures.get(platform.machine(), platform.machine()),
+        hasgpu=bool(cuda),
+        cpuinfo=json.dumps(cpu),
+        gpuinfo=json.dumps({"devices": cuda}) if cuda else "",
+        frameworks=[wire.FrameworkRef(name=runtime.framework_name, version=runtime.framework_version)],
+        metadata={},
+    )
+
+
+def _engine(settings: Settings, runtime: Runtime, fetcher: Fetcher, catalog: Catalog) -> Engine:
+    weights = Weights(fetcher, settings.models.cache.expanduser())
+    return Engine(
+        catalog=catalog,
+        runtime=runtime,
+        predictors=Predictors(MemoryStore(), settings.predict.lease_s),
+        models=Models(runtime, weights.find, _memory_limit(settings, runtime)),
+        plans=Plans(catalog, weights.find),
+        pipeline=Pipeline(fetcher, workers=psutil.cpu_count() or 1),
+        limits=EngineLimits(
+            admission=AdmissionLimits(in_flight=settings.limits.inputs, per_owner=settings.limits.inputs_per_owner),
+            batch_size=settings.predict.batch_size,
+            timeout_s=settings.predict.timeout_s,
+        ),
+    )
+
+
+def _memory_limit(settings: Settings, runtime: Runtime) -> Callable[[DeviceRef], int]:
+    configured = settings.models.memory_mb * 2**20
+
+    def limit(device: DeviceRef) -> int:
+        return configured or runtime.capacity_bytes(device) // 2
+
+    return limit
+
+
+def _fetch_limits(settings: Settings) -> FetchLimits:
+    fetch = settings.fetch
+    return FetchLimits(
+        allow_hosts=tuple(fetch.allow_hosts),
+        schemes=tuple(fetch.schemes),
+        ports=tuple(fetch.ports),
+        connect_s=fetch.connect_s,
+        total_s=fetch.total_s,
+        max_bytes=fetch.max_mb * 2**20,
+        max_redirects=fetch.max_redirects,
+        per_owner=fetch.per_owner,
+        in_all=fetch.in_all,
+    )
+
+
+def _any_name(settings: Settings, auth: Authenticator) -> bool:
+    """A key can't be had by a page that only borrowed this machine's address."""
+    return auth.required or settings.server.insecure
+
+
+def _with_cors(root: Root, origins: list[str]) -> ASGIApp:
+    if not origins:
+        return root
+    exposed = ["X-B3-Traceid", "X-B3-Spanid", "X-B3-Sampled", "X-Request-Id", "X-Tensor-Shape", "X-Tensor-Dtype"]
+    return CORSMiddleware(
+        root, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=["*"], expose_headers=exposed
+    )

@@ -1,0 +1,1 @@
+"""Wire value <-> array, as pure functions. Imports only core, numpy and the image decoders."""

@@ -1,0 +1,34 @@
+"""Who asks, and on whose behalf a request runs."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A caller: the owner of what it opens."""
+
+    name: str
+
+
+ANONYMOUS = Principal("anonymous")
+"""Every caller of a server that has no keys configured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """The trace that a request belongs to: 16 or 32 hex digits, and this request's span in it (16)."""
+
+    trace_id: str
+    span_id: str
+    parent_id: str = ""
+    sampled: bool = True
+
+
+@dataclass(slots=True, kw_only=True)
+class RequestContext:
+    """What an operation knows of its request beside the body and the parameters."""
+
+    principal: Principal
+    trace: Trace
+    request_id: str
+    accept: str = ""

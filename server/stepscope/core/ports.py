@@ -1,0 +1,65 @@
+"""The seams of the engine: each Protocol is narrow, and a small honest fake of it ships with the package."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from stepscope.core.lifecycle import PredictorRecord
+from stepscope.core.manifests import Manifest
+from stepscope.core.predictions import Array, DeviceRef
+
+Inputs = tuple[Array, ...]
+"""A model's input arrays for one input, without a batch dimension."""
+Outputs = tuple[Array, ...]
+"""A model's output arrays for one input, without a batch dimension."""
+
+
+class LoadedModel(Protocol):
+    """A model's weights on one device. Runs on that device's thread; never async."""
+
+    size_bytes: int
+    """Bytes that its weights take on the device."""
+
+    def predict(self, batch: Sequence[Inputs]) -> Sequence[Outputs]:
+        """Run inputs of equal shapes and types together; the same length and order come back."""
+
+    def close(self) -> None:
+        """Give the memory back to the device and the system."""
+
+
+class Runtime(Protocol):
+    """A framework that can load models: torch, or the echo that ships for tests."""
+
+    framework_name: str
+    framework_version: str
+
+    def devices(self) -> Sequence[DeviceRef]:
+        """List the devices, the best one first."""
+
+    def load(self, manifest: Manifest, device: DeviceRef) -> LoadedModel:
+        """Load a model's weights. Raises `ModelUnavailable` with a reason that a client may read."""
+
+    def memory_bytes(self, device: DeviceRef) -> int:
+        """Bytes that this process holds on the device: resident memory for the CPU."""
+
+    def capacity_bytes(self, device: DeviceRef) -> int:
+        """Bytes that the device has in all."""
+
+
+class Store(Protocol):
+    """Predictor records. Any process that shares the store can serve any predictor."""
+
+    async def put_predictor(self, record: PredictorRecord) -> None:
+        """Add or replace a record."""
+
+    async def get_predictor(self, predictor_id: str) -> PredictorRecord | None:
+        """Return a record, lapsed or not, or None."""
+
+    async def touch_predictor(self, predictor_id: str, now: datetime) -> None:
+        """Note a use, so that the lease starts again."""
+
+    async def remove_predictor(self, predictor_id: str) -> PredictorRecord | None:
+        """Take a record out and return it, or None when another caller was faster."""
+
+    async def purge_predictors(self, before: datetime) -> Sequence[str]:
+        """Take out the records whose lease ended before a time; return their ids."""

@@ -1,0 +1,159 @@
+"""A thread for each device: it takes batches and runs them; nothing else touches the device.
+
+A run is one request's tickets for one model. The event loop is woken once for each batch, whatever the number
+of runs that the batch completes.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+
+from stepscope.core.batching import Batcher
+from stepscope.core.errors import InputFailed, PredictionFailed
+from stepscope.core.ports import Inputs, LoadedModel, Outputs
+
+log = logging.getLogger("stepscope.device")
+
+Outcome = Outputs | InputFailed
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Run:
+    """Tickets that are waited for together. `outcomes` is filled in place, in the order of the inputs."""
+
+    outcomes: list[Outcome | None]
+    remaining: int
+    future: asyncio.Future[None]
+    cancelled: bool = False
+    queued_s: float = 0.0
+    predicted_s: float = 0.0
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Ticket:
+    """One input on its way to the device and back."""
+
+    lane: Hashable
+    owner: str
+    cap: int
+    model: LoadedModel
+    inputs: Inputs
+    run: Run
+    place: int
+    entered: float = field(default_factory=time.perf_counter)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody waits for it any more."""
+        return self.run.cancelled
+
+
+class Device:
+    """Owns the thread on which one device's models run."""
+
+    def __init__(self, name: str) -> None:
+        self._batcher: Batcher[Ticket] = Batcher()
+        self._wake = threading.Condition()
+        self._stopped = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=self._work, name=f"device-{name}", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread; call it from the event loop that will wait for answers."""
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the batch that runs, leave the rest, and end the thread."""
+        with self._wake:
+            self._stopped = True
+            self._wake.notify()
+        self._thread.join()
+
+    def submit(self, model: LoadedModel, inputs: Sequence[Inputs], *, owner: str, cap: int) -> Run:
+        """Queue inputs for a model. The run's future is done when every outcome is there."""
+        assert self._loop is not None, "start() comes first"
+        run = Run(outcomes=[None] * len(inputs), remaining=len(inputs), future=self._loop.create_future())
+        tickets = [
+            Ticket(
+                lane=(id(model), *[(array.shape, array.dtype.num) for array in arrays]),
+                owner=owner,
+                cap=cap,
+                model=model,
+                inputs=arrays,
+                run=run,
+                place=place,
+            )
+            for place, arrays in enumerate(inputs)
+        ]
+        if not tickets:
+            run.future.set_result(None)
+            return run
+        with self._wake:
+            for ticket in tickets:
+                self._batcher.put(ticket)
+            self._wake.notify()
+        return run
+
+    def _work(self) -> None:
+        while True:
+            with self._wake:
+                while not (batch := self._batcher.take()) and not self._stopped:
+                    self._wake.wait()
+                if self._stopped:
+                    return
+            self._run(batch)
+            # Without this the last batch would stay in memory until the next one comes.
+            del batch
+
+    def _run(self, batch: list[Ticket]) -> None:
+        started = time.perf_counter()
+        outcomes = predict_each(batch[0].model.predict, [ticket.inputs for ticket in batch])
+        share_s = (time.perf_counter() - started) / len(batch)
+        finished = []
+        for ticket, outcome in zip(batch, outcomes, strict=True):
+            run = ticket.run
+            run.outcomes[ticket.place] = outcome
+            run.queued_s += started - ticket.entered
+            run.predicted_s += share_s
+            run.remaining -= 1
+            if run.remaining == 0:
+                finished.append(run)
+        if finished:
+            self._deliver(finished)
+
+    def _deliver(self, runs: list[Run]) -> None:
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(_resolve, runs)
+        except RuntimeError:  # the loop was closed while the batch ran: nobody waits
+            log.debug("answers of %d runs came after the end", len(runs))
+
+
+def _resolve(runs: list[Run]) -> None:
+    for run in runs:
+        if not run.future.done():
+            run.future.set_result(None)
+
+
+def predict_each(
+    predict: Callable[[Sequence[Inputs]], Sequence[Outputs]], batch: Sequence[Inputs]
+) -> Sequence[Outcome]:
+    """Run a batch; when it fails, run its inputs one by one, so that only the bad ones fail."""
+    try:
+        outputs = predict(batch)
+        if len(outputs) != len(batch):
+            raise ValueError(f"the model gave {len(outputs)} answers for {len(batch)} inputs")
+        return outputs
+    except InputFailed as failure:
+        if len(batch) == 1:
+            return [failure]
+    except Exception:
+        if len(batch) == 1:
+            log.exception("a model failed on an input")
+            return [PredictionFailed()]
+        log.warning("a model failed on a batch of %d; its inputs are run one by one", len(batch), exc_info=True)
+    return [predict_each(predict, [inputs])[0] for inputs in batch]

@@ -1,0 +1,152 @@
+"""Runs a predictor over a whole dataset, batch after batch."""
+
+import asyncio
+import dataclasses
+import itertools
+import time
+from collections.abc import Iterator
+
+from stepscope.core.errors import DeadlineExceeded, Overloaded, TooManyRequests
+from stepscope.core.evaluation import summarise
+from stepscope.core.lifecycle import PredictorRecord
+from stepscope.core.predictions import (
+    DEFAULT_FEATURE_LIMIT,
+    Answer,
+    ImageInput,
+    Options,
+    Prediction,
+    StepTime,
+    Summary,
+)
+from stepscope.core.steps import Step
+from stepscope.engine.datasets import DatasetItem, Datasets
+from stepscope.engine.engine import Engine
+
+BATCH = 32
+"""Elements sent together when the caller leaves it open."""
+TOP = 5
+"""Features that the summary needs of every answer."""
+
+
+class Evaluations:
+    """Datasets through the engine's one door."""
+
+    def __init__(self, engine: Engine, datasets: Datasets) -> None:
+        self._engine = engine
+        self._datasets = datasets
+
+    async def run(
+        self, record: PredictorRecord, category: str, name: str, options: Options
+    ) -> tuple[Prediction, Summary]:
+        """Predict every element. Raises `DatasetNotFound`, and what `Engine.predict` raises.
+
+        The time-out holds for the whole dataset; what was done by then is in the error's `partial`.
+        """
+        dataset = await asyncio.to_thread(self._datasets.find, category, name)
+        merged = options.over(record.options)
+        collected = _Collected(merged, merged.batch_size or BATCH)
+        elements = iter(dataset)
+        while batch := await asyncio.to_thread(_next_batch, elements, collected.batch_size):
+            await self._run_batch(record, batch, collected)
+        prediction = collected.prediction()
+        latencies = collected.latencies_s
+        summary = summarise(
+            prediction.answers, collected.labels, latencies, collected.batch_size, prediction.duration_s
+        )
+        return collected.trimmed(prediction), summary
+
+    async def _run_batch(self, record: PredictorRecord, batch: list[DatasetItem], collected: "_Collected") -> None:
+        inputs = [ImageInput(id=element.id, data=element.data) for element in batch]
+        started = time.perf_counter()
+        while True:
+            try:
+                prediction = await self._engine.predict(record, inputs, collected.options())
+                break
+            except (Overloaded, TooManyRequests) as full:
+                # A dataset waits for its turn instead of losing what it has.
+                await asyncio.sleep(min(full.retry_after_s, 0.2))
+            except DeadlineExceeded as late:
+                if isinstance(late.partial, Prediction):
+                    collected.add(late.partial, batch, time.perf_counter() - started)
+                raise collected.late(late) from None
+        collected.add(prediction, batch, time.perf_counter() - started)
+
+
+class _Collected:
+    """What the batches came to so far."""
+
+    def __init__(self, options: Options, batch_size: int) -> None:
+        self._options = options
+        self._started = time.perf_counter()
+        self._parts: list[Prediction] = []
+        self.batch_size = batch_size
+        self.labels: list[int | None] = []
+        self.latencies_s: list[float] = []
+
+    def options(self) -> Options:
+        """Return the options of the next batch: the time that is left, and enough features for the summary."""
+        limit = self._limit()
+        timeout_s = self._options.timeout_s
+        if timeout_s is not None:
+            timeout_s = max(timeout_s - (time.perf_counter() - self._started), 0.001)
+        return Options(batch_size=self.batch_size, feature_limit=max(limit, TOP) if limit else 0, timeout_s=timeout_s)
+
+    def add(self, prediction: Prediction, batch: list[DatasetItem], latency_s: float) -> None:
+        """Note a batch's answers."""
+        self._parts.append(prediction)
+        self.labels += [element.label for element in batch]
+        self.latencies_s.append(latency_s)
+
+    def prediction(self) -> Prediction:
+        """Return all answers as one prediction."""
+        last = self._parts[-1]
+        return Prediction(
+            answers=list(itertools.chain.from_iterable(part.answers for part in self._parts)),
+            steps=_summed(self._parts),
+            duration_s=time.perf_counter() - self._started,
+            inference_s=sum(part.inference_s for part in self._parts),
+            model_name=last.model_name,
+            model_version=last.model_version,
+            framework_name=last.framework_name,
+            framework_version=last.framework_version,
+            device=last.device,
+        )
+
+    def trimmed(self, prediction: Prediction) -> Prediction:
+        """Return the prediction with as many features as the caller asked for."""
+        limit = self._limit()
+        if not limit or limit >= TOP:
+            return prediction
+        answers = [
+            Answer(input_id=answer.input_id, features=answer.features[:limit], error=answer.error)
+            for answer in prediction.answers
+        ]
+        return dataclasses.replace(prediction, answers=answers)
+
+    def late(self, late: DeadlineExceeded) -> DeadlineExceeded:
+        """Return the error of the whole dataset."""
+        partial = self.trimmed(self.prediction()) if self._parts else None
+        answers = partial.answers if partial else ()
+        done = sum(answer.error is None for answer in answers)
+        return DeadlineExceeded(self._options.timeout_s or late.timeout_s, done, len(answers), partial)
+
+    def _limit(self) -> int:
+        limit = self._options.feature_limit
+        return DEFAULT_FEATURE_LIMIT if limit is None else limit
+
+
+def _next_batch(elements: Iterator[DatasetItem], size: int) -> list[DatasetItem]:
+    return list(itertools.islice(elements, size))
+
+
+def _summed(parts: list[Prediction]) -> list[StepTime]:
+    times = [step for part in parts for step in part.steps]
+    return [
+        StepTime(
+            name=step.value,
+            duration_s=sum(time.duration_s for time in times if time.name == step.value),
+            count=sum(time.count for time in times if time.name == step.value),
+        )
+        for step in Step
+        if any(time.name == step.value for time in times)
+    ]

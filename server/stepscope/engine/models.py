@@ -1,0 +1,140 @@
+"""The registry of loaded models: loaded on use, shared, and dropped when memory or the last user asks for it."""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from stepscope.core.manifests import Manifest
+from stepscope.core.ports import LoadedModel, Runtime
+from stepscope.core.predictions import DeviceRef
+
+log = logging.getLogger("stepscope.models")
+
+Key = tuple[str, str, DeviceRef]
+Prepare = Callable[[Manifest], Awaitable[Manifest]]
+"""Finds a model's files, and fetches those that aren't there."""
+
+
+def key_of(manifest: Manifest, device: DeviceRef) -> Key:
+    """Return what identifies a loaded model."""
+    return (manifest.name, manifest.version, device)
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    loading: asyncio.Task[LoadedModel]
+    leases: int = 0
+    users: set[str] = field(default_factory=set)
+    persistent: bool = False
+    dropped: bool = False
+
+
+class Models:
+    """Loaded models by name, version and device, least recently used first."""
+
+    def __init__(self, runtime: Runtime, prepare: Prepare, limit_bytes: Callable[[DeviceRef], int]) -> None:
+        self._runtime = runtime
+        self._prepare = prepare
+        self._limit_bytes = limit_bytes
+        self._entries: OrderedDict[Key, _Entry] = OrderedDict()
+
+    @asynccontextmanager
+    async def lease(self, manifest: Manifest, device: DeviceRef, user: str = "") -> AsyncIterator[LoadedModel]:
+        """Lend a loaded model; it isn't dropped while it is lent. Raises `ModelUnavailable`."""
+        entry = self._entry(manifest, device)
+        if user:
+            entry.users.add(user)
+        entry.leases += 1
+        try:
+            yield await self._loaded(manifest, device, entry)
+        finally:
+            entry.leases -= 1
+            if entry.dropped and entry.leases == 0:
+                await self._close(entry)
+
+    def loaded_bytes(self, device: DeviceRef) -> int:
+        """Bytes of the weights that are loaded on a device."""
+        return sum(_size(entry) for key, entry in self._entries.items() if key[2] == device)
+
+    def users(self) -> set[str]:
+        """Return everybody who uses a loaded model."""
+        return {user for entry in self._entries.values() for user in entry.users}
+
+    def keep(self, manifest: Manifest, device: DeviceRef) -> None:
+        """Keep a model loaded after its last user left, as far as memory allows."""
+        self._entry(manifest, device).persistent = True
+
+    async def leave(self, user: str, *, force: bool = False) -> int:
+        """Forget a user; drop the models that nobody uses any more. Returns the bytes of weights dropped."""
+        freed = 0
+        for key, entry in list(self._entries.items()):
+            if user not in entry.users:
+                continue
+            entry.users.discard(user)
+            if not entry.users and (force or not entry.persistent):
+                freed += await self._drop(key)
+        return freed
+
+    async def close(self) -> None:
+        """Drop everything."""
+        for key in list(self._entries):
+            await self._drop(key)
+
+    def _entry(self, manifest: Manifest, device: DeviceRef) -> _Entry:
+        key = key_of(manifest, device)
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = _Entry(asyncio.ensure_future(self._load(manifest, device)))
+            self._entries[key] = entry
+        self._entries.move_to_end(key)
+        return entry
+
+    async def _loaded(self, manifest: Manifest, device: DeviceRef, entry: _Entry) -> LoadedModel:
+        if entry.loading.done() and not entry.loading.cancelled() and entry.loading.exception() is None:
+            return entry.loading.result()
+        try:
+            # Shielded: others may wait for the same load when this caller gives up.
+            return await asyncio.shield(entry.loading)
+        except Exception:
+            if self._entries.get(key_of(manifest, device)) is entry:
+                del self._entries[key_of(manifest, device)]
+            raise
+
+    async def _load(self, manifest: Manifest, device: DeviceRef) -> LoadedModel:
+        ready = await self._prepare(manifest)
+        model = await asyncio.to_thread(self._runtime.load, ready, device)
+        log.info("loaded %s on %s: %d bytes", manifest, device, model.size_bytes)
+        await self._make_room(key_of(manifest, device), model.size_bytes)
+        return model
+
+    async def _make_room(self, newcomer: Key, size_bytes: int) -> None:
+        device = newcomer[2]
+        for key, entry in list(self._entries.items()):
+            if self.loaded_bytes(device) + size_bytes <= self._limit_bytes(device):
+                return
+            if key != newcomer and key[2] == device and entry.leases == 0:
+                log.info("dropping %s %s: memory is needed for %s %s", key[0], key[1], newcomer[0], newcomer[1])
+                await self._drop(key)
+
+    async def _drop(self, key: Key) -> int:
+        entry = self._entries.pop(key)
+        entry.dropped = True
+        freed = _size(entry)
+        if entry.leases == 0:
+            await self._close(entry)
+        return freed
+
+    async def _close(self, entry: _Entry) -> None:
+        entry.loading.cancel()
+        if _size(entry):
+            await asyncio.to_thread(entry.loading.result().close)
+
+
+def _size(entry: _Entry) -> int:
+    task = entry.loading
+    if not task.done() or task.cancelled() or task.exception() is not None:
+        return 0
+    return task.result().size_bytes

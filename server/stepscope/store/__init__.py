@@ -1,0 +1,1 @@
+"""Where records live behind `core.ports.Store`. Imports only core."""

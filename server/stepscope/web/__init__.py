@@ -1,0 +1,1 @@
+"""HTTP: the compiled contract, problems, authentication, pages. The only importer of connexion and starlette."""

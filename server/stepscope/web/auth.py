@@ -1,0 +1,62 @@
+"""The one authentication layer: a key in `Authorization: Bearer`, known by its SHA-256 alone.
+
+Connexion's security middleware calls it for every operation that the contract secures; whatever stands beside
+the contract asks it too.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+
+from connexion.lifecycle import ConnexionRequest
+from connexion.security import AbstractSecurityHandler
+
+from stepscope.core.access import ANONYMOUS, Principal
+from stepscope.core.errors import CredentialsInvalid, CredentialsMissing
+from stepscope.web.context import KEY
+
+
+class Authenticator:
+    """Knows the callers. Without keys, every caller is `anonymous`."""
+
+    def __init__(self, keys: Mapping[str, str]) -> None:
+        """Take each caller's name with the SHA-256 of its key, in hex."""
+        self._keys = [(bytes.fromhex(digest), Principal(name)) for name, digest in keys.items()]
+
+    @property
+    def required(self) -> bool:
+        """Whether a key is asked for."""
+        return bool(self._keys)
+
+    def authenticate(self, authorization: str | None) -> Principal:
+        """Return who sends this header. Raises `CredentialsMissing`, `CredentialsInvalid`."""
+        if not self._keys:
+            return ANONYMOUS
+        if not authorization:
+            raise CredentialsMissing
+        scheme, _, key = authorization.partition(" ")
+        digest = hashlib.sha256(key.strip().encode()).digest()
+        found = ANONYMOUS
+        for known, principal in self._keys:  # all of them, so that the time tells nothing
+            if hmac.compare_digest(known, digest):
+                found = principal
+        if scheme.lower() != "bearer" or found is ANONYMOUS:
+            raise CredentialsInvalid
+        return found
+
+
+class BearerHandler(AbstractSecurityHandler):
+    """Connexion's hook for a security scheme: sets the principal of the request's context."""
+
+    def __init__(self, authenticator: Authenticator) -> None:
+        self._authenticator = authenticator
+
+    def get_fn(self, security_scheme: dict[str, object], required_scopes: list[str]) -> object:
+        """Return the function that Connexion calls for a request."""
+
+        def verify(request: ConnexionRequest) -> dict[str, str]:
+            principal = self._authenticator.authenticate(request.headers.get("authorization"))
+            request.scope[KEY].principal = principal
+            return {"sub": principal.name}
+
+        return verify

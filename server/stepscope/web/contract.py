@@ -1,0 +1,144 @@
+"""The contract at work: every operation compiled once into a decoder, a handler and an encoder.
+
+Connexion's exception, routing and security middlewares stand in front, and `Operations` is the last one, built
+on Connexion's public `RoutedMiddleware`. Decoding a body into its generated Struct is its validation.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from connexion.lifecycle import ConnexionRequest, ConnexionResponse
+from connexion.middleware import ConnexionMiddleware
+from connexion.middleware.abstract import RoutedAPI, RoutedMiddleware
+from connexion.middleware.exceptions import ExceptionMiddleware
+from connexion.middleware.routing import RoutingMiddleware
+from connexion.middleware.security import SecurityMiddleware
+from connexion.operations import AbstractOperation
+from connexion.resolver import Resolution, Resolver
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
+from stepscope_api.operations import OPERATIONS, PROTOCOLS
+
+from stepscope.core.errors import InternalFailure, MethodNotAllowed, RouteNotFound, StepscopeError
+from stepscope.web.auth import Authenticator, BearerHandler
+from stepscope.web.context import KEY, trace_headers
+from stepscope.web.operation import CompiledOperation, log
+from stepscope.web.problems import MEDIA_TYPE, problem
+
+Handlers = Mapping[str, object]
+"""An implementation of its Protocol for each tag."""
+
+
+def contract_app(document: dict[str, Any], handlers: Handlers, auth: Authenticator, max_body_bytes: int) -> ASGIApp:
+    """Build the stack for a contract. Raises TypeError when a handler is missing or mistyped."""
+    for tag, protocol in PROTOCOLS.items():
+        check_handler(tag, protocol, handlers.get(tag))
+
+    class Stack(_Operations):
+        api_cls = _api_class(handlers, max_body_bytes)
+
+    app = ConnexionMiddleware(_no_operation, middlewares=[ExceptionMiddleware, _Routing, SecurityMiddleware, Stack])
+    app.add_api(document, resolver=_Handled(), security_map={"bearer": lambda: BearerHandler(auth)})
+    app.add_error_handler(StepscopeError, _tell)
+    app.add_error_handler(HTTPException, _tell_http)
+    app.add_error_handler(ClientDisconnect, _gone)
+    app.add_error_handler(Exception, _tell_fault)
+    return typing.cast(ASGIApp, app)
+
+
+def load_document(path: Path) -> dict[str, Any]:
+    """Read the bundled contract."""
+    return typing.cast(dict[str, Any], yaml.load(path.read_text(), yaml.CSafeLoader))
+
+
+def check_handler(tag: str, protocol: type, handler: object) -> None:
+    """Raise TypeError unless the handler has every method of the protocol, with the same parameters."""
+    if handler is None:
+        raise TypeError(f"the contract has the tag {tag!r}, and nothing handles it")
+    for name, wanted in vars(protocol).items():
+        if name.startswith("_") or not inspect.isfunction(wanted):
+            continue
+        method = getattr(handler, name, None)
+        if not inspect.iscoroutinefunction(method):
+            raise TypeError(f"{type(handler).__name__} lacks 'async def {name}', which the tag {tag!r} asks for")
+        given, asked = list(inspect.signature(method).parameters), list(inspect.signature(wanted).parameters)[1:]
+        if given != asked:
+            raise TypeError(f"{type(handler).__name__}.{name} takes {given}, and the tag {tag!r} asks for {asked}")
+
+
+class _Handled(Resolver):  # type: ignore[misc]
+    """Connexion looks handlers up by path; ours are given, so any operation resolves."""
+
+    def resolve(self, operation: AbstractOperation) -> Resolution:
+        return Resolution(_no_operation, operation.operation_id)
+
+
+class _Routing(RoutingMiddleware):  # type: ignore[misc]
+    """Connexion's routing, without Starlette's redirects of trailing slashes: old clients follow none."""
+
+    def add_api(self, *args: Any, **kwargs: Any) -> None:
+        super().add_api(*args, **kwargs)
+        self.router.redirect_slashes = False
+        for mount in self.router.routes:
+            mount.app.redirect_slashes = False
+
+
+class _Operations(RoutedMiddleware):  # type: ignore[misc]
+    """The last middleware: hands a routed request to its compiled operation."""
+
+
+def _api_class(handlers: Handlers, max_body_bytes: int) -> type[RoutedAPI]:
+    class CompiledAPI(RoutedAPI):  # type: ignore[misc]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.add_paths()
+
+        def make_operation(self, operation: AbstractOperation) -> CompiledOperation:
+            entry = OPERATIONS[operation.operation_id]
+            handle: Callable[..., Any] = getattr(handlers[entry.tag], entry.name)
+            return CompiledOperation(entry, handle, max_body_bytes)
+
+    return CompiledAPI
+
+
+async def _no_operation(scope: Scope, receive: Receive, send: Send) -> None:
+    raise RouteNotFound(scope["path"])
+
+
+async def _tell(request: ConnexionRequest, error: Exception) -> ConnexionResponse:
+    assert isinstance(error, StepscopeError)
+    context = request.scope[KEY]
+    status, body, headers = problem(error, context.trace.trace_id)
+    return ConnexionResponse(
+        status_code=status,
+        mimetype=MEDIA_TYPE,
+        body=body,
+        headers={key.decode(): value.decode() for key, value in [*headers, *trace_headers(context)]},
+    )
+
+
+async def _tell_http(request: ConnexionRequest, error: Exception) -> ConnexionResponse:
+    """Starlette's own errors: a known path with another method."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "").replace(" ", "").split(",")
+        return await _tell(request, MethodNotAllowed(request.scope["method"], sorted(set(allowed) - {"HEAD"})))
+    return await _tell_fault(request, error)
+
+
+async def _tell_fault(request: ConnexionRequest, error: Exception) -> ConnexionResponse:
+    context = request.scope[KEY]
+    log.error("trace %s: %s failed", context.trace.trace_id, request.scope["path"], exc_info=error)
+    return await _tell(request, InternalFailure())
+
+
+async def _gone(request: ConnexionRequest, error: Exception) -> ConnexionResponse:
+    """The client went away: nobody reads this."""
+    return ConnexionResponse(status_code=499, mimetype="text/plain", body=b"")

@@ -1,0 +1,71 @@
+"""The outermost app: a small dispatcher between the contract's operations and what stands beside them."""
+
+from collections.abc import Awaitable, Callable
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from stepscope.core.errors import AccessDenied
+from stepscope.web.context import KEY, read_context, trace_headers
+from stepscope.web.gate import Gate
+from stepscope.web.pages import is_page
+from stepscope.web.problems import MEDIA_TYPE, problem
+
+Hook = Callable[[], Awaitable[None]]
+
+
+class Root:
+    """Sends each connection to its place. Counts the requests under way, so that a stop can wait for them."""
+
+    def __init__(self, *, contract: ASGIApp, pages: ASGIApp, gate: Gate, start: Hook, stop: Hook) -> None:
+        self._contract = contract
+        self._pages = pages
+        self._gate = gate
+        self._start = start
+        self._stop = stop
+        self.under_way = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one connection."""
+        if scope["type"] == "http":
+            self.under_way += 1
+            try:
+                await self._answer(scope, receive, send)
+            finally:
+                self.under_way -= 1
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 4404})
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = dict(scope["headers"])
+        context = read_context(headers)
+        scope[KEY] = context
+        try:
+            self._gate.check(headers)
+        except AccessDenied as refused:
+            status, body, extra = problem(refused, context.trace.trace_id)
+            told = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", b"%d" % len(body))]
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": status,
+                    "headers": [*told, *extra, *trace_headers(context)],
+                }
+            )
+            await send({"type": "http.response.body", "body": body})
+            return
+        scope["app"] = self
+        await (self._pages if is_page(scope["path"]) else self._contract)(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self._start()
+        except Exception as fault:
+            await send({"type": "lifespan.startup.failed", "message": str(fault)})
+            raise
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._stop()
+        await send({"type": "lifespan.shutdown.complete"})

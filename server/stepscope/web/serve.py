@@ -1,0 +1,71 @@
+"""uvicorn with a stop that loses nothing: new requests get 503 while those under way are finished."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from stepscope.web.root import Root
+
+POLL_S = 0.05
+
+
+class Server(uvicorn.Server):
+    """Drains before it closes the listener."""
+
+    def __init__(self, config: uvicorn.Config, root: Root, drain: Callable[[], None], shutdown_s: float) -> None:
+        super().__init__(config)
+        self._root = root
+        self._drain = drain
+        self._shutdown_s = shutdown_s
+        self._draining: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Note the loop on which signals are handled."""
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Drain at the first signal; stop at once at the second."""
+        if self._loop is None or self._draining is not None:
+            super().handle_exit(sig, frame)
+            return
+        self._captured_signals.append(sig)
+        self._loop.call_soon_threadsafe(self._start_draining)
+
+    def _start_draining(self) -> None:
+        self._draining = asyncio.ensure_future(self._finish())
+
+    async def _finish(self) -> None:
+        self._drain()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._shutdown_s):
+                # A moment for whoever was told of this server just now to hear the 503.
+                await asyncio.sleep(10 * POLL_S)
+                while self._root.under_way:
+                    await asyncio.sleep(POLL_S)
+        self.should_exit = True
+
+
+def run(asgi: ASGIApp, root: Root, *, sock: socket.socket, drain: Callable[[], None], shutdown_s: float) -> None:
+    """Serve on a bound socket until a signal stops it."""
+    config = uvicorn.Config(
+        asgi,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=True,
+        backlog=2048,
+        timeout_graceful_shutdown=max(1, round(shutdown_s)),
+        timeout_keep_alive=75,
+    )
+    Server(config, root, drain, shutdown_s).run([sock])
