@@ -1,6 +1,7 @@
 """The command `stepscope`."""
 
 import hashlib
+import json
 import logging
 import os
 import secrets
@@ -13,7 +14,10 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from stepscope import __version__, settings
-from stepscope.core.errors import StepscopeError
+from stepscope.core.errors import SettingsInvalid, StepscopeError
+
+BACKLOG = 2048
+"""Connections that wait to be taken; the system may allow fewer."""
 
 
 @click.group()
@@ -42,8 +46,8 @@ def serve(
     more_folders: tuple[Path, ...],
 ) -> None:
     """Serve until a signal stops it. MORE_FOLDERS are model repositories, as if each had --models before it."""
-    _log_to_terminal(log_level)
-    options = {
+    _log_to_stderr(log_level)
+    options: dict[str, dict[str, object]] = {
         "server": {"host": host, "port": port, "insecure": insecure},
         "models": {"folders": [*folders, *more_folders] or None},
     }
@@ -51,7 +55,7 @@ def serve(
         loaded = settings.load(config, options, os.environ)
         for folder in loaded.models.folders:
             if not folder.expanduser().is_dir():
-                raise settings.SettingsInvalid(f"The model repository {folder} isn't a folder.")
+                raise SettingsInvalid(f"The model repository {folder} isn't a folder.")
         _serve(loaded)
     except StepscopeError as fault:
         raise click.ClickException(str(fault)) from fault
@@ -72,15 +76,13 @@ def _serve(loaded: settings.Settings) -> None:
 
 
 def _bind(host: str, port: int) -> socket.socket:
+    """Return a listening socket: before anything is loaded, so that an address in use is told at once."""
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
-        sock = socket.socket(family, kind, protocol)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(address)
-    except OSError as fault:
-        raise settings.SettingsInvalid(f"{host}:{port} can't be listened on: {fault.strerror or fault}.") from fault
-    sock.set_inheritable(True)
-    return sock
+        family, *_, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except (OSError, UnicodeError) as fault:
+        reason = getattr(fault, "strerror", None) or str(fault)
+        raise SettingsInvalid(f"{host}:{port} can't be listened on: {reason}.") from fault
 
 
 @main.command()
@@ -89,10 +91,17 @@ def key(name: str) -> None:
     """Make a key for the caller NAME, and print it once with the line for stepscope.toml."""
     secret = secrets.token_urlsafe(32)
     digest = hashlib.sha256(secret.encode()).hexdigest()
-    click.echo(f"The key, to be kept by {name}:\n  {secret}\n\nIn stepscope.toml:\n  [auth.keys]\n  {name} = \"{digest}\"")
+    click.echo(f"The key, to be kept by {name}:\n  {secret}\n")
+    click.echo(f'In stepscope.toml:\n  [auth.keys]\n  {json.dumps(name)} = "{digest}"')
 
 
-def _log_to_terminal(level: str) -> None:
-    handler = RichHandler(console=Console(stderr=True), show_path=False, rich_tracebacks=False, markup=False)
-    logging.basicConfig(level=level.upper(), format="%(name)s: %(message)s", datefmt="%H:%M:%S", handlers=[handler])
+def _log_to_stderr(level: str) -> None:
+    """Log in colour to a terminal; into a file or a pipe, where rich would cut lines at 80 columns, a line a record."""
+    if sys.stderr.isatty():
+        console = RichHandler(console=Console(stderr=True), show_path=False, rich_tracebacks=False, markup=False)
+        logging.basicConfig(level=level.upper(), format="%(name)s: %(message)s", datefmt="%X", handlers=[console])
+    else:
+        logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("connexion").setLevel(logging.WARNING)
+    for foreign in ("uvicorn", "asyncio"):
+        logging.getLogger(foreign).setLevel(max(logging.INFO, logging.getLogger().level))

@@ -1,14 +1,19 @@
-"""The configuration: `stepscope.toml` by sections, each key also as `STEPSCOPE_SECTION__KEY`. Read here alone."""
+"""The configuration: `stepscope.toml` by sections, each key also as `STEPSCOPE_SECTION__KEY`. Read here alone.
+
+In a variable, a list is JSON or its items with commas between them, and a map is JSON or one variable for each key
+(`STEPSCOPE_AUTH__KEYS__ADA`).
+"""
 
 import difflib
 import ipaddress
+import json
 import tomllib
+import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from stepscope.core.errors import SettingsInvalid
 
@@ -102,12 +107,8 @@ class Fetch(Section):
     in_all: Count = 64
 
 
-class Settings(BaseSettings):
+class Settings(Section):
     """Everything that an operator can set."""
-
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, case_sensitive=False
-    )
 
     server: Server = Server()
     auth: Auth = Auth()
@@ -116,38 +117,27 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     fetch: Fetch = Fetch()
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Let the environment win over the file, whose values come as arguments."""
-        return env_settings, init_settings
+
+Document = dict[str, dict[str, Any]]
+"""Values by section and key."""
 
 
 def load(file: Path | None, options: Mapping[str, Mapping[str, Any]], environment: Mapping[str, str]) -> Settings:
     """Read the file, the environment, and the command's options; the later wins. Raises `SettingsInvalid`.
 
-    Without a file, `stepscope.toml` of the current folder is read if it is there.
+    Without a file, `stepscope.toml` of the current folder is read if it is there. Options of None are left out.
     """
-    _check_environment(environment)
     document = _read(file)
+    given = {section: {k: v for k, v in keys.items() if v is not None} for section, keys in options.items()}
+    for values in (_read_environment(environment), given):
+        for section, keys in values.items():
+            document.setdefault(section, {}).update(keys)
     try:
-        settings = Settings(**document)
-        merged = settings.model_dump()
-        for section, values in options.items():
-            merged[section] |= {key: value for key, value in values.items() if value is not None}
-        checked = Settings.model_construct(
-            **{name: type(getattr(settings, name)).model_validate(merged[name]) for name in Settings.model_fields}
-        )
+        settings = Settings.model_validate(document)
     except ValidationError as fault:
-        raise SettingsInvalid(_told(fault, document)) from fault
-    _check_bind(checked)
-    return checked
+        raise SettingsInvalid(_told(fault)) from fault
+    _check_bind(settings)
+    return settings
 
 
 def bound(settings: Settings, port: int) -> Settings:
@@ -155,7 +145,7 @@ def bound(settings: Settings, port: int) -> Settings:
     return settings.model_copy(update={"server": settings.server.model_copy(update={"port": port})})
 
 
-def _read(file: Path | None) -> dict[str, Any]:
+def _read(file: Path | None) -> Document:
     path = file or Path(DEFAULT_FILE)
     if file is None and not path.exists():
         return {}
@@ -165,41 +155,80 @@ def _read(file: Path | None) -> dict[str, Any]:
         raise SettingsInvalid(f"{path} can't be read: {fault.strerror}") from fault
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
         raise SettingsInvalid(f"{path} isn't TOML: {fault}") from fault
-    # Paths in a file are meant from where the file stands.
-    models = document.get("models")
-    if isinstance(models, dict) and isinstance(models.get("folders"), list):
-        models["folders"] = [str(path.parent / Path(str(folder)).expanduser()) for folder in models["folders"]]
+    for section, keys in document.items():
+        if section in Settings.model_fields and not isinstance(keys, dict):
+            raise SettingsInvalid(f"{path}: {section} is a section; write [{section}] and its keys below.")
+    _from_where_it_stands(document.get("models", {}), path.parent)
     return document
+
+
+def _from_where_it_stands(models: dict[str, Any], folder: Path) -> None:
+    """Make the paths in a file's section whole: they are meant from the file's folder."""
+    if isinstance(models.get("folders"), list):
+        models["folders"] = [folder / Path(str(path)).expanduser() for path in models["folders"]]
+    if isinstance(models.get("cache"), str):
+        models["cache"] = folder / Path(models["cache"]).expanduser()
+
+
+def _read_environment(environment: Mapping[str, str]) -> Document:
+    document: Document = {}
+    for name, text in environment.items():
+        if not name.upper().startswith(PREFIX):
+            continue
+        section, _, rest = name[len(PREFIX) :].lower().partition("__")
+        key, _, item = rest.partition("__")
+        kind = _kinds().get(f"{section}.{key}")
+        if kind is None or (item and kind is not dict):
+            known = [PREFIX + known.replace(".", "__").upper() for known in known_keys()]
+            raise SettingsInvalid(f"The variable {name} is unknown.{_near(name.upper(), known)}")
+        values = document.setdefault(section, {})
+        if item:
+            values[key] = {**values.get(key, {}), item: text}
+        else:
+            values[key] = _value(name, text, kind)
+    return document
+
+
+def _value(name: str, text: str, kind: type) -> Any:
+    """Return a variable's list or map; other values are read from text as they are checked."""
+    if kind is list and not text.lstrip().startswith("["):
+        return [part.strip() for part in text.split(",") if part.strip()]
+    if kind not in (list, dict):
+        return text
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, kind):
+        raise SettingsInvalid(f"The variable {name} isn't a JSON {'array' if kind is list else 'object'}.")
+    return value
 
 
 def known_keys() -> list[str]:
     """List every key as `section.key`."""
-    return [
-        f"{section}.{key}"
-        for section, field in Settings.model_fields.items()
-        for key in field.annotation.model_fields  # type: ignore[union-attr]
-    ]
+    return list(_kinds())
 
 
-def _check_environment(environment: Mapping[str, str]) -> None:
-    known = {PREFIX + key.replace(".", "__").upper() for key in known_keys()}
-    sections = {PREFIX + name.upper() for name in Settings.model_fields}
-    for name in environment:
-        upper = name.upper()
-        # Deeper keys, as of a map, follow another pair of underscores.
-        if not upper.startswith(PREFIX) or upper in sections or "__".join(upper.split("__")[:2]) in known:
-            continue
-        raise SettingsInvalid(f"The variable {name} is unknown.{_near(upper, sorted(known))}")
+def _kinds() -> dict[str, type]:
+    """Return each key's type: `list` and `dict` without what is in them."""
+    kinds = {}
+    for name, section in Settings.model_fields.items():
+        fields: Any = section.annotation
+        for key, field in fields.model_fields.items():
+            kinds[f"{name}.{key}"] = typing.get_origin(field.annotation) or field.annotation
+    return kinds
 
 
-def _told(fault: ValidationError, document: Mapping[str, Any]) -> str:
+def _told(fault: ValidationError) -> str:
     lines = []
     for error in fault.errors():
         key = ".".join(str(part) for part in error["loc"])
         if error["type"] == "extra_forbidden":
             lines.append(f"{key} is unknown.{_near(key, [*known_keys(), *Settings.model_fields])}")
         else:
-            lines.append(f"{key}: {error['msg']} (it is {error['input']!r})")
+            # Instead of a key's digest somebody may have written the key.
+            shown = "" if key.startswith("auth.") else f" (it is {error['input']!r})"
+            lines.append(f"{key}: {error['msg']}{shown}")
     return "The configuration can't be used. " + " ".join(lines)
 
 

@@ -27,7 +27,9 @@ scores = arrays.arrays(np.float32, st.integers(1, 40), elements=st.floats(-50, 5
 wild = arrays.arrays(np.float32, st.integers(1, 20), elements=st.floats(width=32))
 
 
-def read(kind: FeatureType, *outputs: Array, labels: tuple[str, ...] = (), limit: int = 0, **spec: Any) -> list[Feature]:
+def read(
+    kind: FeatureType, *outputs: Array, labels: tuple[str, ...] = (), limit: int = 0, **spec: Any
+) -> list[Feature]:
     return features(outputs, OutputSpec(type="", feature_type=kind, **spec), labels, limit)
 
 
@@ -154,11 +156,11 @@ def test_raw_outputs_are_little_endian_octets() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "format", "expected"),
+    ("kind", "named", "expected"),
     [(FeatureType.TEXT, "", "utf-8"), (FeatureType.AUDIO, "wav", "wav"), (FeatureType.REGION, "json", "json")],
 )
-def test_octets_go_out_in_the_format_of_the_manifest(kind: FeatureType, format: str, expected: str) -> None:
-    found = read(kind, np.frombuffer("grün".encode(), dtype=np.uint8), format=format)
+def test_octets_go_out_in_the_format_of_the_manifest(kind: FeatureType, named: str, expected: str) -> None:
+    found = read(kind, np.frombuffer("grün".encode(), dtype=np.uint8), format=named)
     assert found[0].payload == Encoded("grün".encode(), expected)
 
 

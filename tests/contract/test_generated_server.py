@@ -17,6 +17,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from stepscope_api import models
 from stepscope_api.operations import OPERATIONS, PROTOCOLS, Operation
 
@@ -39,6 +40,7 @@ MANY = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
+FEW = settings(MANY, max_examples=5)
 
 
 def request_schemas() -> Iterator[tuple[str, Json]]:
@@ -161,7 +163,9 @@ WRONG: tuple[Any, ...] = (
 def crossing(schema: Json) -> list[Any]:
     """Values on both sides of a schema's limits."""
     schema = resolve(schema)
-    values: list[Any] = list(WRONG)
+    values: list[Any] = [*WRONG, *schema.get("enum", [])]
+    for option in schema.get("oneOf", []):
+        values += crossing(option)
     for limit in ("minLength", "maxLength"):
         if limit in schema and schema[limit] <= LARGE:
             values += ["9" * max(0, schema[limit] + step) for step in (-1, 0, 1)]
@@ -271,6 +275,39 @@ def test_bodies_are_judged_alike(operation_id: str, schema: Json) -> None:
         for _ in range(SPOILT):
             bad = spoilt(body, schema, chance)
             assert accepts(decoder, json.dumps(bad)) == oracle.is_valid(bad), bad
+
+    check()
+
+
+def sent_schemas() -> list[str]:
+    """The names of the schemas that a request can hold."""
+    found: list[str] = []
+    waiting: list[Any] = [schema for _, schema in request_schemas()]
+    while waiting:
+        node = waiting.pop()
+        children = node.values() if isinstance(node, dict) else node
+        waiting += [child for child in children if isinstance(child, dict | list)]
+        name = node.get("$ref", "").rpartition("/")[2] if isinstance(node, dict) else ""
+        if name and name not in found:
+            found.append(name)
+            waiting.append(SCHEMAS[name])
+    return sorted(name for name in found if "properties" in SCHEMAS[name])
+
+
+@pytest.mark.parametrize("name", sent_schemas())
+def test_every_limit_is_judged_alike(name: str) -> None:
+    """Both sides of each limit of each property, one at a time."""
+    schema = SCHEMAS[name]
+    decoder = msgspec.json.Decoder(getattr(models, name))
+    oracle = validator(schema)
+
+    @FEW
+    @given(bodies({**schema, "required": list(schema["properties"])}))
+    def check(body: Any) -> None:
+        for place, found in list(places(body, schema)):
+            values = [change(body, place, value) for value in crossing(found)]
+            for bad in [*values, stretch(body, place, found), remove(body, place) if place else None]:
+                assert accepts(decoder, json.dumps(bad)) == oracle.is_valid(bad), bad
 
     check()
 

@@ -112,7 +112,7 @@ HOSTILE = [
     "http://example.com/\u2028",
     "http://example.com/\ud800",
     # hosts that change on the way
-    "http://ｅxample.com/",
+    "http://\uff45xample.com/",
     "http://①②⑦.⓪.⓪.①/",
     "http://127。0。0。1/",
     "http://localhoﬆ/",
@@ -140,7 +140,7 @@ HOSTILE = [
     "http://example.com:-80/",
     "http://example.com:+80/",
     "http://example.com: 80/",
-    "http://example.com:８０/",
+    "http://example.com:\uff18\uff10/",
     "http://example.com:80:80/",
     # size
     "http://example.com/" + "a" * 8192,
@@ -301,11 +301,35 @@ def test_redirects_are_checked_whole(location: str) -> None:
 
 REFUSED = [
     ipaddress.ip_network(text)
-    for text in """
-    0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24 192.0.2.0/24
-    192.88.99.0/24 192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 224.0.0.0/4 240.0.0.0/4
-    ::/96 ::1/128 64:ff9b::/96 64:ff9b:1::/48 100::/64 2001::/23 2001:db8::/32 2002::/16
-    fc00::/7 fe80::/10 fec0::/10 ff00::/8""".split()
+    for text in (
+        "0.0.0.0/8",
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.0.0.0/24",
+        "192.0.2.0/24",
+        "192.88.99.0/24",
+        "192.168.0.0/16",
+        "198.18.0.0/15",
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "224.0.0.0/4",
+        "240.0.0.0/4",
+        "::/96",
+        "::1/128",
+        "64:ff9b::/96",
+        "64:ff9b:1::/48",
+        "100::/64",
+        "2001::/23",
+        "2001:db8::/32",
+        "2002::/16",
+        "fc00::/7",
+        "fe80::/10",
+        "fec0::/10",
+        "ff00::/8",
+    )
 ]
 MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 
@@ -327,7 +351,9 @@ def refused_by_the_reference(address: ipaddress.IPv4Address | ipaddress.IPv6Addr
     return listed or address.is_multicast or not address.is_global
 
 
-@given(st.one_of(st.ip_addresses(), near_networks, st.ip_addresses(v=4).map(lambda a: ipaddress.ip_address(f"::ffff:{a}"))))
+@given(
+    st.one_of(st.ip_addresses(), near_networks, st.ip_addresses(v=4).map(lambda a: ipaddress.ip_address(f"::ffff:{a}")))
+)
 def test_addresses_agree_with_the_reference(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
     if refused_by_the_reference(address):
         assert not is_public(address)
@@ -336,12 +362,16 @@ def test_addresses_agree_with_the_reference(address: ipaddress.IPv4Address | ipa
         assert is_public(str(address))
 
 
-@pytest.mark.parametrize("address", ["8.8.8.8", "1.1.1.1", "2606:4700:4700::1111", "2a00:1450:4001::5", "::ffff:8.8.8.8"])
+@pytest.mark.parametrize(
+    "address", ["8.8.8.8", "1.1.1.1", "2606:4700:4700::1111", "2a00:1450:4001::5", "::ffff:8.8.8.8"]
+)
 def test_public_addresses_pass(address: str) -> None:
     assert is_public(address)
 
 
-@pytest.mark.parametrize("text", ["", "example.com", "127.1", "8.8.8.8/32", "fe80::1%eth0", "2606:4700::1%1", "[::1]", "4000::1"])
+@pytest.mark.parametrize(
+    "text", ["", "example.com", "127.1", "8.8.8.8/32", "fe80::1%eth0", "2606:4700::1%1", "[::1]", "4000::1"]
+)
 def test_what_is_no_public_address_does_not_pass(text: str) -> None:
     assert not is_public(text)
 
@@ -351,7 +381,12 @@ def test_what_is_no_public_address_does_not_pass(text: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["https://user:SECRET@example.com/a?k=1", "https://example.com/a?token=SECRET", "https://example.com/#SECRET", "SECRET@x"],
+    [
+        "https://user:SECRET@example.com/a?k=1",
+        "https://example.com/a?token=SECRET",
+        "https://example.com/#SECRET",
+        "SECRET@x",
+    ],
 )
 def test_the_log_holds_no_secrets(url: str) -> None:
     assert "SECRET" not in redacted(url)

@@ -4,8 +4,10 @@ from typing import Any
 import pytest
 import yaml
 
+from stepscope.codecs import images
 from stepscope.core.errors import ManifestInvalid
 from stepscope.core.manifest_documents import parse_manifest
+from stepscope.core.manifest_inputs import RESIZE_METHODS
 from stepscope.core.manifests import ImageSpec, Manifest, TensorSpec, registry_view
 from stepscope.core.predictions import FeatureType
 
@@ -126,7 +128,11 @@ def test_our_own_entries_come_first_class() -> None:
         crop_method="topleft",
         crop_ratio=0.875,
     )
-    assert with_parameters(resize="area") == ImageSpec(resize_method="area")
+    assert with_parameters(resize="area") == ImageSpec(resize_method="box")
+
+
+def test_every_resize_method_of_a_manifest_is_known_to_the_codec() -> None:
+    assert set(RESIZE_METHODS) == set(images.RESIZE_METHODS)
 
 
 def test_one_channel_is_grey() -> None:

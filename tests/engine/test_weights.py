@@ -1,3 +1,4 @@
+# ruff: noqa: ASYNC240 - small files of a test
 import asyncio
 import hashlib
 import io
@@ -124,8 +125,6 @@ async def test_what_cannot_be_had_says_so(folder: Path, cache: Path) -> None:
     weights = Weights(Shelf(m_pt2=DATA), cache, limit_bytes=100)
     assert "can't be fetched" in await refused(weights, remote(folder))
     assert "isn't there" in await refused(weights, manifest(folder, graph_path="m.pt2"))
-    cache.write_text("a file where the folder should be") if not cache.exists() else None
-    assert "can't be fetched" in await refused(weights, remote(folder))
 
 
 async def test_a_link_out_of_the_folder_is_refused(folder: Path, cache: Path) -> None:
@@ -185,3 +184,8 @@ async def test_an_archive_that_unpacks_too_large_is_refused(folder: Path, cache:
     wanted = manifest(folder, base_url="https://example.org/a.zip", graph_path="m.pt2", is_archive=True)
     assert "archive" in await refused(Weights(Shelf(a_zip=zipped("m.pt2")), cache, limit_bytes=1000), wanted)
     assert not [path for path in cache.iterdir() if path.name.endswith(".part")]
+
+
+async def test_a_cache_that_cannot_be_written_is_told_without_its_path(folder: Path, cache: Path) -> None:
+    cache.write_text("a file where the folder should be")
+    assert "kept" in await refused(Weights(Shelf(m_pt2=DATA), cache), remote(folder))

@@ -1,31 +1,31 @@
 """Everything that can go wrong, as one tree. No HTTP here: `web/problems.py` maps each leaf to a status.
 
-    StepscopeError
-    ├── InvalidRequest          the request can't be understood; send another one
-    │   ├── MalformedBody         not JSON, not UTF-8, nested too deep
-    │   ├── InvalidField          JSON, but not what the contract says
-    │   ├── BodyTooLarge          more bytes than are accepted
-    │   ├── UnsupportedMediaType  a content type that the operation doesn't take
-    │   └── NotAcceptable         an answer type that the operation doesn't give
-    ├── NotFound                there is no such thing (or it isn't yours)
-    │   ├── RouteNotFound, MethodNotAllowed
-    │   ├── ModelNotFound, FrameworkNotFound, DatasetNotFound
-    │   └── PredictorNotFound, PredictorExpired
-    ├── AccessDenied            who are you?
-    │   ├── CredentialsMissing, CredentialsInvalid
-    │   └── OriginRefused, HostRefused
-    ├── Refused                 not now; nothing was done
-    │   ├── Overloaded            the server is full
-    │   ├── TooManyRequests       this caller's share is used up
-    │   └── ShuttingDown          the server is about to stop
-    ├── DeadlineExceeded        the time that the caller gave is over
-    ├── ModelUnavailable        the model is known but can't be loaded here
-    ├── InternalFailure         a fault of ours
-    ├── ManifestInvalid, SettingsInvalid    an operator's file is wrong
-    └── InputFailed             one input of a list is bad; the others get their answers
-        ├── InputEmpty, Base64Invalid, ImageUnreadable, ImageTooLarge, TensorInvalid
-        ├── UrlRefused, UrlFailed
-        └── PredictionFailed, InputCancelled
+StepscopeError
+├── InvalidRequest          the request can't be understood; send another one
+│   ├── MalformedBody         not JSON, not UTF-8, nested too deep
+│   ├── InvalidField          JSON, but not what the contract says
+│   ├── BodyTooLarge          more bytes than are accepted
+│   ├── UnsupportedMediaType  a content type that the operation doesn't take
+│   └── NotAcceptable         an answer type that the operation doesn't give
+├── NotFound                there is no such thing (or it isn't yours)
+│   ├── RouteNotFound, MethodNotAllowed
+│   ├── ModelNotFound, FrameworkNotFound, DatasetNotFound
+│   └── PredictorNotFound, PredictorExpired
+├── AccessDenied            who are you?
+│   ├── CredentialsMissing, CredentialsInvalid
+│   └── OriginRefused, HostRefused
+├── Refused                 not now; nothing was done
+│   ├── Overloaded            the server is full
+│   ├── TooManyRequests       this caller's share is used up
+│   └── ShuttingDown          the server is about to stop
+├── DeadlineExceeded        the time that the caller gave is over
+├── ModelUnavailable        the model is known but can't be loaded here
+├── InternalFailure         a fault of ours
+├── ManifestInvalid, SettingsInvalid    an operator's file is wrong
+└── InputFailed             one input of a list is bad; the others get their answers
+├── InputEmpty, Base64Invalid, ImageUnreadable, ImageTooLarge, TensorInvalid
+├── UrlRefused, UrlFailed
+└── PredictionFailed, InputCancelled
 """
 
 from collections.abc import Sequence
@@ -185,7 +185,8 @@ class OriginRefused(AccessDenied):
 
     def __init__(self, origin: str) -> None:
         super().__init__(
-            f"Pages of {origin[:200]!r} may not call this server. Its operator can allow them with [server] cors_origins."
+            f"Pages of {origin[:200]!r} may not call this server. "
+            "Its operator can allow them with [server] cors_origins."
         )
 
 
@@ -194,7 +195,8 @@ class HostRefused(AccessDenied):
 
     def __init__(self, host: str) -> None:
         super().__init__(
-            f"This server doesn't go by the name {host[:200]!r}. Its operator can add it to [server] names, or configure keys."
+            f"This server doesn't go by the name {host[:200]!r}. "
+            "Its operator can add it to [server] names, or configure keys."
         )
 
 

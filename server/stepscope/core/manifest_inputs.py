@@ -12,7 +12,8 @@ TENSOR_TYPES = (
     *("float32", "float64", "float16", "bool"),
     *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
 )
-RESIZE_METHODS = ("nearest", "bilinear", "bicubic", "lanczos", "area", "hamming")
+RESIZE_METHODS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
+_RESIZE_NAMES = {"area": "box"} | {name: name for name in RESIZE_METHODS}
 _LARGEST = 16384
 
 
@@ -47,7 +48,7 @@ def _image(parameters: Node) -> ImageSpec:
         scale=_per_channel(parameters, "scale", 1.0, channels),
         layout=layout[0].choice(layout[1], ("HWC", "CHW"), "HWC"),
         color_mode=color_mode,
-        resize_method=resize.choice("method", RESIZE_METHODS, "bilinear"),
+        resize_method=_RESIZE_NAMES[resize.choice("method", tuple(_RESIZE_NAMES), "bilinear")],
         keep_aspect_ratio=_flag(_holder(parameters, "keep_aspect_ratio", resize, "keep_aspect_ratio")),
         max_dimension=_length(_holder(parameters, "max_dimension", resize, "max_dimension")),
         crop_method=_crop_method(_holder(parameters, "crop_method", crop, "method")),

@@ -177,9 +177,7 @@ class Encoded:
     format: str
 
 
-Payload = (
-    Classification | BoundingBox | SemanticSegment | InstanceSegment | Geolocation | RawImage | Encoded
-)
+Payload = Classification | BoundingBox | SemanticSegment | InstanceSegment | Geolocation | RawImage | Encoded
 
 
 @dataclass(frozen=True, slots=True)

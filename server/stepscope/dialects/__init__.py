@@ -1,1 +1,1 @@
-"""Wire shapes <-> engine calls, a module for each dialect. No HTTP and no sockets here, and no dialect imports another."""
+"""Wire shapes <-> engine calls, a module for each dialect. No HTTP, no sockets; no dialect imports another."""

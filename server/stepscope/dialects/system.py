@@ -1,10 +1,9 @@
 """The tag `system`: whether the server lives, is ready, and what it is made of."""
 
-from stepscope_api import models as wire
-
 from stepscope.core.access import RequestContext
 from stepscope.core.errors import ShuttingDown
 from stepscope.engine.engine import Engine
+from stepscope_api import models as wire
 
 
 class System:
@@ -15,17 +14,17 @@ class System:
         self._server = server
         self._contract = contract
 
-    async def get_liveness(self, context: RequestContext) -> wire.Health:
+    async def get_liveness(self, context: RequestContext) -> wire.Health:  # noqa: ARG002
         """Say that the process lives."""
         return wire.Health(status="ok")
 
-    async def get_readiness(self, context: RequestContext) -> wire.Health:
+    async def get_readiness(self, context: RequestContext) -> wire.Health:  # noqa: ARG002
         """Say whether predictions are taken. Raises `ShuttingDown` when they aren't."""
         if not self._engine.ready:
             raise ShuttingDown
         return wire.Health(status="ok")
 
-    async def get_version(self, context: RequestContext) -> wire.Version:
+    async def get_version(self, context: RequestContext) -> wire.Version:  # noqa: ARG002
         """Say what the server is made of."""
         runtime = self._engine.runtime
         framework = wire.FrameworkRef(name=runtime.framework_name, version=runtime.framework_version)

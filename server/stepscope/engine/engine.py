@@ -5,7 +5,7 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stepscope.core.admission import Admission, AdmissionLimits
 from stepscope.core.errors import DeadlineExceeded, ShuttingDown
@@ -38,7 +38,7 @@ SWEEP_S = 15.0
 class EngineLimits:
     """What the engine takes at most: inputs under way, inputs in one batch, and seconds without a caller's time-out."""
 
-    admission: AdmissionLimits = AdmissionLimits()
+    admission: AdmissionLimits = field(default_factory=AdmissionLimits)
     batch_size: int = 64
     timeout_s: float = 600.0
 
@@ -78,7 +78,7 @@ class Engine:
         """Start the devices' threads and the sweep of expired predictors."""
         for device in self._devices.values():
             device.start()
-        self._sweeper = asyncio.create_task(self._sweep())
+        self._sweeper = asyncio.create_task(self._sweep_on())
 
     def drain(self) -> None:
         """Take nothing new from now on."""
@@ -214,14 +214,18 @@ class Engine:
         if self._draining:
             raise ShuttingDown
 
-    async def _sweep(self) -> None:
+    async def sweep(self) -> None:
+        """Give back what expired predictors hold, and forget those that expired long ago."""
+        for user in self._models.users():
+            if await self._predictors.expired(user):
+                self._plans.forget(user)
+                await self._models.leave(user)
+        await self._predictors.purge()
+
+    async def _sweep_on(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
             try:
-                for user in self._models.users():
-                    if await self._predictors.expired(user):
-                        self._plans.forget(user)
-                        await self._models.leave(user)
-                await self._predictors.purge()
+                await self.sweep()
             except Exception:
                 log.exception("the sweep of expired predictors failed; it goes on")

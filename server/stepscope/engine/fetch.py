@@ -74,8 +74,8 @@ class Fetcher:
         """Open the two sessions: one for the public network, one for the operator's own servers."""
         resolver = self._given_resolver or _SystemResolver()
         self._sessions = {
-            False: _session(self._limits, _CheckedResolver(resolver), _public_socket),
-            True: _session(self._limits, resolver, None),
+            False: _session(_CheckedResolver(resolver), _public_socket),
+            True: _session(resolver, None),
         }
         self._resolver = resolver
 
@@ -129,25 +129,25 @@ class Fetcher:
             raise UrlRefused from None
 
     async def _body(self, target: Target) -> bytes:
-        timeout = _timeout(self._limits, stall_s=None)
-        async with self._answer(target, timeout) as response:
+        times = _times(self._limits, stall_s=None)
+        async with self._answer(target, times) as response:
             return b"".join([chunk async for chunk in _counted(response, self._limits.max_bytes)])
 
     async def _write(self, url: str, target: Target, part: pathlib.Path, limit_bytes: int) -> None:
-        timeout = _timeout(self._limits, self._limits.stall_s)
+        times = _times(self._limits, self._limits.stall_s)
         with part.open("xb") as file, _one_error(url):
-            async with asyncio.timeout(self._limits.download_s), self._answer(target, timeout) as response:
+            async with asyncio.timeout(self._limits.download_s), self._answer(target, times) as response:
                 async for block in _blocks(_counted(response, limit_bytes)):
                     await asyncio.to_thread(file.write, block)
 
     @contextlib.asynccontextmanager
-    async def _answer(self, target: Target, timeout: aiohttp.ClientTimeout) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _answer(self, target: Target, times: aiohttp.ClientTimeout) -> AsyncIterator[aiohttp.ClientResponse]:
         """Give the response with status 200 at the end of the redirects that are allowed."""
         for _ in range(min(self._limits.max_redirects, _MOST_REDIRECTS) + 1):
             if not self._sessions:
                 raise _Unanswered("the fetcher isn't running")
             session = self._sessions[target.trusted]
-            async with session.get(target.url, allow_redirects=False, timeout=timeout) as response:
+            async with session.get(target.url, allow_redirects=False, timeout=times) as response:
                 if response.status == 200:
                     yield response
                     return
@@ -212,7 +212,7 @@ def _public_socket(info: tuple[Any, ...]) -> socket.socket:
     return socket.socket(family, kind, protocol)
 
 
-def _session(limits: FetchLimits, resolver: AbstractResolver, socket_factory: Any) -> aiohttp.ClientSession:
+def _session(resolver: AbstractResolver, socket_factory: Any) -> aiohttp.ClientSession:
     connector = aiohttp.TCPConnector(
         resolver=resolver,
         socket_factory=socket_factory,
@@ -229,7 +229,7 @@ def _session(limits: FetchLimits, resolver: AbstractResolver, socket_factory: An
     )
 
 
-def _timeout(limits: FetchLimits, stall_s: float | None) -> aiohttp.ClientTimeout:
+def _times(limits: FetchLimits, stall_s: float | None) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=None, connect=limits.connect_s, sock_read=stall_s)
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from stepscope.core.errors import ModelUnavailable
 from stepscope.core.manifests import Manifest
 from stepscope.core.ports import LoadedModel, Runtime
 from stepscope.core.predictions import DeviceRef
@@ -107,6 +108,11 @@ class Models:
         ready = await self._prepare(manifest)
         model = await asyncio.to_thread(self._runtime.load, ready, device)
         log.info("loaded %s on %s: %d bytes", manifest, device, model.size_bytes)
+        limit_bytes = self._limit_bytes(device)
+        if model.size_bytes > limit_bytes:
+            await asyncio.to_thread(model.close)
+            needs = f"it needs {model.size_bytes} bytes of the device, and models may take {limit_bytes}"
+            raise ModelUnavailable(manifest.name, manifest.version, needs)
         await self._make_room(key_of(manifest, device), model.size_bytes)
         return model
 

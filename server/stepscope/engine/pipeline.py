@@ -12,16 +12,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from stepscope.codecs import octets
 from stepscope.codecs.features import features
 from stepscope.codecs.images import decode, preprocess
-from stepscope.codecs import octets
 from stepscope.core.errors import InputCancelled, InputEmpty, InputFailed, TensorInvalid
 from stepscope.core.manifests import ImageSpec, Manifest
 from stepscope.core.ports import Inputs, LoadedModel
 from stepscope.core.predictions import Answer, ImageInput, Input, InputError, TensorInput, UrlInput
 from stepscope.core.steps import Step, StepClock
 from stepscope.core.tensors import fit
-from stepscope.engine.device import Device, Run
+from stepscope.engine.device import Device, Outcome, Run
 
 WINDOW = 64
 """Inputs that one request has decoded, or under way to a file server, at a time, at least."""
@@ -185,18 +185,20 @@ class Pipeline:
         started = time.perf_counter()
         for place, outcome in zip(places, run.outcomes, strict=True):
             input_id = work.inputs[place].id
-            if isinstance(outcome, InputFailed):
-                work.answers[place] = _failed(input_id, outcome)
-            else:
-                assert outcome is not None
-                work.answers[place] = _answer(work, input_id, outcome)
+            work.answers[place] = _answer(work, input_id, outcome)
         work.clock.add(Step.POSTPROCESS, time.perf_counter() - started, len(places))
 
 
-def _answer(work: Work, input_id: str, outputs: Inputs) -> Answer:
+def _answer(work: Work, input_id: str, outcome: Outcome | None) -> Answer:
+    assert outcome is not None, "the run is over"
+    if isinstance(outcome, InputFailed):
+        return _failed(input_id, outcome)
     if work.keep_outputs:
-        return Answer(input_id=input_id, outputs=outputs)
-    found = features(outputs, work.plan.manifest.output, work.plan.labels, work.limit)
+        return Answer(input_id=input_id, outputs=outcome)
+    try:
+        found = features(outcome, work.plan.manifest.output, work.plan.labels, work.limit)
+    except InputFailed as failure:  # the model gives something else than its manifest says
+        return _failed(input_id, failure)
     return Answer(input_id=input_id, features=found)
 
 

@@ -1,1 +1,1 @@
-"""Ways to run a model behind `core.ports.Runtime`. `torch.py` is the only importer of torch; imports only core."""
+"""Ways to run a model behind `core.ports.Runtime`. `torch/` is the only importer of torch; imports only core."""

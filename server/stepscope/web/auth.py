@@ -13,7 +13,7 @@ from connexion.security import AbstractSecurityHandler
 
 from stepscope.core.access import ANONYMOUS, Principal
 from stepscope.core.errors import CredentialsInvalid, CredentialsMissing
-from stepscope.web.context import KEY
+from stepscope.web.context import HEADERS, KEY
 
 
 class Authenticator:
@@ -28,35 +28,36 @@ class Authenticator:
         """Whether a key is asked for."""
         return bool(self._keys)
 
-    def authenticate(self, authorization: str | None) -> Principal:
+    def authenticate(self, authorization: bytes | None) -> Principal:
         """Return who sends this header. Raises `CredentialsMissing`, `CredentialsInvalid`."""
         if not self._keys:
             return ANONYMOUS
         if not authorization:
             raise CredentialsMissing
-        scheme, _, key = authorization.partition(" ")
-        digest = hashlib.sha256(key.strip().encode()).digest()
-        found = ANONYMOUS
+        scheme, _, key = authorization.partition(b" ")
+        digest = hashlib.sha256(key.strip()).digest()
+        found: Principal | None = None
         for known, principal in self._keys:  # all of them, so that the time tells nothing
             if hmac.compare_digest(known, digest):
                 found = principal
-        if scheme.lower() != "bearer" or found is ANONYMOUS:
+        if scheme.lower() != b"bearer" or found is None:
             raise CredentialsInvalid
         return found
 
 
-class BearerHandler(AbstractSecurityHandler):
+class BearerHandler(AbstractSecurityHandler):  # type: ignore[misc]
     """Connexion's hook for a security scheme: sets the principal of the request's context."""
 
     def __init__(self, authenticator: Authenticator) -> None:
         self._authenticator = authenticator
 
-    def get_fn(self, security_scheme: dict[str, object], required_scopes: list[str]) -> object:
+    def get_fn(self, security_scheme: dict[str, object], required_scopes: list[str]) -> object:  # noqa: ARG002
         """Return the function that Connexion calls for a request."""
 
         def verify(request: ConnexionRequest) -> dict[str, str]:
-            principal = self._authenticator.authenticate(request.headers.get("authorization"))
-            request.scope[KEY].principal = principal
+            scope = request.scope
+            principal = self._authenticator.authenticate(scope[HEADERS].get(b"authorization"))
+            scope[KEY].principal = principal
             return {"sub": principal.name}
 
         return verify

@@ -1,31 +1,34 @@
 """What a request says of itself in its headers: its trace, its id, what it accepts."""
 
+import os
 import re
-import secrets
-import uuid
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from stepscope.core.access import ANONYMOUS, RequestContext, Trace
 
-Headers = Iterable[tuple[bytes, bytes]]
+Headers = Mapping[bytes, bytes]
+"""A request's headers by their lower-case names; of repeated ones the last."""
 
 KEY = "stepscope.context"
 """Where a request's context stands in its ASGI scope."""
+HEADERS = "stepscope.headers"
+"""Where a request's `Headers` stand in its ASGI scope."""
 
-_HEX = re.compile(r"(?:[0-9a-f]{16}){1,2}")
-_W3C = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
+_TRACE_ID = re.compile(r"(?!0+$)(?:[0-9a-f]{16}){1,2}")
+_SPAN_ID = re.compile(r"(?!0+$)[0-9a-f]{16}")
+_W3C = re.compile(r"(?!ff)([0-9a-f]{2})-((?!0+-)[0-9a-f]{32})-((?!0+-)[0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,256}")
 
 
 def read_context(headers: Headers) -> RequestContext:
     """Build a request's context; an unusable trace or id is replaced by a new one."""
-    found = dict(headers)
-    request_id = found.get(b"x-request-id", b"").decode("latin-1")
+    fresh = os.urandom(40).hex()  # one system call for all three ids
+    trace_id, parent_id, sampled = _b3(headers) or _w3c(headers) or (fresh[:32], "", True)
     return RequestContext(
         principal=ANONYMOUS,
-        trace=_trace(found),
-        request_id=request_id if _REQUEST_ID.fullmatch(request_id) else str(uuid.uuid4()),
-        accept=found.get(b"accept", b"").decode("latin-1"),
+        trace=Trace(trace_id=trace_id, span_id=fresh[32:48], parent_id=parent_id, sampled=sampled),
+        request_id=_request_id(headers) or _uuid(fresh[48:]),
+        accept=headers.get(b"accept", b"").decode("latin-1"),
     )
 
 
@@ -43,29 +46,41 @@ def trace_headers(context: RequestContext) -> list[tuple[bytes, bytes]]:
     return headers
 
 
-def _trace(found: dict[bytes, bytes]) -> Trace:
-    trace_id, parent_id, sampled = _b3(found) or _w3c(found) or (secrets.token_hex(16), "", True)
-    return Trace(trace_id=trace_id, span_id=secrets.token_hex(8), parent_id=parent_id, sampled=sampled)
+def _request_id(headers: Headers) -> str:
+    given = headers.get(b"x-request-id")
+    if given is None:
+        return ""
+    text = given.decode("latin-1")
+    return text if _REQUEST_ID.fullmatch(text) else ""
 
 
-def _b3(found: dict[bytes, bytes]) -> tuple[str, str, bool] | None:
+def _uuid(digits: str) -> str:
+    """Return 32 random hex digits as a UUID of version 4 (RFC 9562, section 5.4)."""
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+
+
+def _b3(headers: Headers) -> tuple[str, str, bool] | None:
     """Read B3 in several headers (https://github.com/openzipkin/b3-propagation)."""
-    if b"x-b3-traceid" not in found:
+    given = headers.get(b"x-b3-traceid")
+    if given is None:
         return None
-    trace_id = found[b"x-b3-traceid"].decode("latin-1").strip().lower()
     # Older tracers write the low 64 bits without leading zeros.
-    trace_id = trace_id.zfill(16) if len(trace_id) < 16 else trace_id
-    parent_id = found.get(b"x-b3-spanid", b"").decode("latin-1").strip().lower().zfill(16)
-    if not _HEX.fullmatch(trace_id) or not set(trace_id) - {"0"}:
+    trace_id = _digits(given)
+    if not _TRACE_ID.fullmatch(trace_id):
         return None
-    usable_parent = len(parent_id) == 16 and bool(_HEX.fullmatch(parent_id)) and bool(set(parent_id) - {"0"})
-    sampled = found.get(b"x-b3-sampled", b"1").strip().lower() not in (b"0", b"false")
-    return trace_id, parent_id if usable_parent else "", sampled
+    parent_id = _digits(headers.get(b"x-b3-spanid", b""))
+    sampled = headers.get(b"x-b3-sampled", b"1").strip().lower() not in (b"0", b"false")
+    return trace_id, parent_id if _SPAN_ID.fullmatch(parent_id) else "", sampled
 
 
-def _w3c(found: dict[bytes, bytes]) -> tuple[str, str, bool] | None:
+def _digits(header: bytes) -> str:
+    return header.decode("latin-1").strip().lower().zfill(16)
+
+
+def _w3c(headers: Headers) -> tuple[str, str, bool] | None:
     """Read `traceparent` (https://www.w3.org/TR/trace-context/)."""
-    match = _W3C.fullmatch(found.get(b"traceparent", b"").decode("latin-1"))
-    if match is None or not set(match[1]) - {"0"} or not set(match[2]) - {"0"}:
+    given = headers.get(b"traceparent")
+    match = _W3C.fullmatch(given.decode("latin-1").strip()) if given else None
+    if match is None or (match[1] == "00" and match[5]):  # only later versions may go on after the flags
         return None
-    return match[1], match[2], bool(int(match[3], 16) & 1)
+    return match[2], match[3], bool(int(match[4], 16) & 1)

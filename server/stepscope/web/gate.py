@@ -8,6 +8,7 @@ import ipaddress
 from collections.abc import Collection
 
 from stepscope.core.errors import HostRefused, OriginRefused
+from stepscope.web.context import Headers
 
 
 class Gate:
@@ -18,7 +19,7 @@ class Gate:
         self._names = frozenset(name.lower() for name in (*names, "localhost"))
         self._any_name = any_name
 
-    def check(self, headers: dict[bytes, bytes]) -> None:
+    def check(self, headers: Headers) -> None:
         """Raise `OriginRefused` or `HostRefused` when a page isn't allowed to call."""
         host = headers.get(b"host", b"").decode("latin-1").lower()
         if not self._any_name and not self._is_ours(host):
@@ -38,4 +39,5 @@ class Gate:
         return True
 
     def _may_call(self, origin: str, host: str) -> bool:
-        return origin.partition("://")[2] == host or origin in self._origins or "*" in self._origins
+        _, _, own = origin.partition("://")  # empty for "null", which a page without an origin sends
+        return (own != "" and own == host) or origin in self._origins or "*" in self._origins

@@ -5,11 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from swagger_ui_bundle import swagger_ui_path
+
+from stepscope.web.context import KEY, trace_headers
+from stepscope.web.problems import MEDIA_TYPE, from_routing, problem
 
 PATHS = ("/", "/ui", "/openapi.json", "/openapi.yaml", "/favicon.ico")
 
@@ -41,7 +45,8 @@ _START = """window.ui = SwaggerUIBundle({
 """
 
 _HEADERS = {
-    "content-security-policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:",
+    "content-security-policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
 }
@@ -53,26 +58,23 @@ def pages_app(document: dict[str, Any], bundle: Path) -> Starlette:
     as_json = json.dumps(shown, separators=(",", ":")).encode()
     as_yaml = bundle.read_bytes()
 
-    async def home(request: Request) -> Response:
+    async def home(_: Request) -> Response:
         return RedirectResponse("/ui")
 
-    async def ui(request: Request) -> Response:
+    async def ui(_: Request) -> Response:
         return HTMLResponse(_UI, headers=_HEADERS)
 
-    async def start(request: Request) -> Response:
+    async def start(_: Request) -> Response:
         return Response(_START, media_type="text/javascript", headers=_HEADERS)
 
-    async def openapi_json(request: Request) -> Response:
+    async def openapi_json(_: Request) -> Response:
         return Response(as_json, media_type="application/json")
 
-    async def openapi_yaml(request: Request) -> Response:
+    async def openapi_yaml(_: Request) -> Response:
         return Response(as_yaml, media_type="application/yaml")
 
-    async def icon(request: Request) -> Response:
+    async def icon(_: Request) -> Response:
         return RedirectResponse("/ui/favicon-32x32.png")
-
-    async def unknown(request: Request, error: Exception) -> Response:
-        return JSONResponse({"detail": "There is no such page."}, status_code=404)
 
     routes = [
         Route("/", home),
@@ -84,7 +86,19 @@ def pages_app(document: dict[str, Any], bundle: Path) -> Starlette:
         Route("/favicon.ico", icon),
         Mount("/ui", StaticFiles(directory=swagger_ui_path)),
     ]
-    return Starlette(routes=routes, exception_handlers={404: unknown})
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _refuse})
+    app.router.redirect_slashes = False
+    return app
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    """Answer for a page that isn't there as the contract's operations do."""
+    assert isinstance(error, HTTPException)
+    context = request.scope[KEY]
+    told = from_routing(error, request.method, request.scope["path"])
+    status, body, headers = problem(told, context.trace.trace_id)
+    extra = {key.decode(): value.decode() for key, value in [*headers, *trace_headers(context)]}
+    return Response(body, status, extra, MEDIA_TYPE)
 
 
 def is_page(path: str) -> bool:

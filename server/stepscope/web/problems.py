@@ -1,12 +1,17 @@
 """Errors as `application/problem+json` (RFC 9457): one table, error -> (status, type, title)."""
 
 from collections.abc import Mapping
+from math import ceil
 from typing import NamedTuple
 
 import msgspec
-from stepscope_api.models import FeaturesResponse, Problem
+from starlette.exceptions import HTTPException
+from starlette.types import Send
 
 from stepscope.core import errors
+from stepscope.core.access import RequestContext
+from stepscope.web.context import trace_headers
+from stepscope_api.models import FeaturesResponse, Problem
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -56,7 +61,7 @@ def entry_of(error: errors.StepscopeError) -> Entry:
     """Return how an error is told: by its own class, or the nearest one above."""
     for kind in type(error).__mro__:
         if kind in PROBLEMS:
-            return PROBLEMS[kind]  # type: ignore[index]
+            return PROBLEMS[kind]
     return PROBLEMS[errors.InternalFailure]
 
 
@@ -76,6 +81,24 @@ def problem(error: errors.StepscopeError, trace_id: str) -> tuple[int, bytes, li
     return entry.status, msgspec.json.encode(body), _headers(error)
 
 
+async def send_problem(send: Send, error: errors.StepscopeError, context: RequestContext) -> None:
+    """Answer a request with an error."""
+    status, body, extra = problem(error, context.trace.trace_id)
+    told = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", b"%d" % len(body))]
+    headers = [*told, *extra, *trace_headers(context)]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def from_routing(error: HTTPException, method: str, path: str) -> errors.StepscopeError:
+    """Return a router's refusal as an error of ours: an unknown path, or a known one with another method."""
+    if error.status_code == 405:
+        named = (error.headers or {}).get("Allow", "GET, HEAD")  # files of a folder name none
+        allowed = named.replace(" ", "").split(",")
+        return errors.MethodNotAllowed(method, sorted(allowed))
+    return errors.RouteNotFound(path)
+
+
 def _partial(error: errors.StepscopeError) -> FeaturesResponse | msgspec.UnsetType:
     partial = error.partial if isinstance(error, errors.DeadlineExceeded) else None
     return partial if isinstance(partial, FeaturesResponse) else msgspec.UNSET
@@ -83,7 +106,7 @@ def _partial(error: errors.StepscopeError) -> FeaturesResponse | msgspec.UnsetTy
 
 def _headers(error: errors.StepscopeError) -> list[tuple[bytes, bytes]]:
     if isinstance(error, errors.Refused):
-        return [(b"retry-after", b"%d" % max(1, round(error.retry_after_s)))]
+        return [(b"retry-after", b"%d" % max(1, ceil(error.retry_after_s)))]
     if isinstance(error, errors.MethodNotAllowed):
         return [(b"allow", ", ".join(error.allowed).encode())]
     if isinstance(error, errors.CredentialsMissing | errors.CredentialsInvalid):

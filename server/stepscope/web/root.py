@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from stepscope.core.errors import AccessDenied
-from stepscope.web.context import KEY, read_context, trace_headers
+from stepscope.web.context import HEADERS, KEY, read_context
 from stepscope.web.gate import Gate
 from stepscope.web.pages import is_page
-from stepscope.web.problems import MEDIA_TYPE, problem
+from stepscope.web.problems import send_problem
 
 Hook = Callable[[], Awaitable[None]]
 
@@ -38,24 +38,13 @@ class Root:
             await send({"type": "websocket.close", "code": 4404})
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = dict(scope["headers"])
-        context = read_context(headers)
-        scope[KEY] = context
+        headers = scope[HEADERS] = dict(scope["headers"])
+        scope[KEY] = read_context(headers)
         try:
             self._gate.check(headers)
         except AccessDenied as refused:
-            status, body, extra = problem(refused, context.trace.trace_id)
-            told = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", b"%d" % len(body))]
-            await send(
-                {
-                    "type": "http.response.start",
-                    "status": status,
-                    "headers": [*told, *extra, *trace_headers(context)],
-                }
-            )
-            await send({"type": "http.response.body", "body": body})
+            await send_problem(send, refused, scope[KEY])
             return
-        scope["app"] = self
         await (self._pages if is_page(scope["path"]) else self._contract)(scope, receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:

@@ -1,7 +1,7 @@
 """uvicorn with a stop that loses nothing: new requests get 503 while those under way are finished."""
 
 import asyncio
-import contextlib
+import logging
 import socket
 from collections.abc import Callable
 from types import FrameType
@@ -9,7 +9,10 @@ from types import FrameType
 import uvicorn
 from starlette.types import ASGIApp
 
+from stepscope.web.connection import Connection
 from stepscope.web.root import Root
+
+log = logging.getLogger("stepscope.web")
 
 POLL_S = 0.05
 
@@ -32,23 +35,37 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Drain at the first signal; stop at once at the second."""
+        if self._draining is not None:
+            self.force_exit = True
         if self._loop is None or self._draining is not None:
             super().handle_exit(sig, frame)
             return
-        self._captured_signals.append(sig)
+        # uvicorn would raise the signal again at the end; a stop that was asked for is no failure.
         self._loop.call_soon_threadsafe(self._start_draining)
 
     def _start_draining(self) -> None:
-        self._draining = asyncio.ensure_future(self._finish())
+        if self._draining is None:
+            log.info("asked to stop: nothing new is taken, %d requests are under way", self._root.under_way)
+            self._draining = asyncio.ensure_future(self._finish())
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close what is open; when there is no time left, without waiting for answers."""
+        if self.force_exit:
+            for connection in list(self.server_state.connections):
+                connection.transport.abort()
+        await super().shutdown(sockets)
 
     async def _finish(self) -> None:
         self._drain()
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(self._shutdown_s):
                 # A moment for whoever was told of this server just now to hear the 503.
                 await asyncio.sleep(10 * POLL_S)
-                while self._root.under_way:
+                while self._root.under_way:  # noqa: ASYNC110 - an event would be set and cleared by every request
                     await asyncio.sleep(POLL_S)
+        except TimeoutError:
+            log.warning("%d requests were not finished in %g s", self._root.under_way, self._shutdown_s)
+            self.force_exit = True  # a model may still run, and nothing waits for it
         self.should_exit = True
 
 
@@ -57,7 +74,7 @@ def run(asgi: ASGIApp, root: Root, *, sock: socket.socket, drain: Callable[[], N
     config = uvicorn.Config(
         asgi,
         loop="uvloop",
-        http="httptools",
+        http=Connection,
         ws="none",
         lifespan="on",
         log_config=None,

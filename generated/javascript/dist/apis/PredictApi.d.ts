@@ -103,12 +103,12 @@ export declare class PredictApi extends runtime.BaseAPI {
      */
     openPredictorRequestOpts(requestParameters: OpenPredictorRequest): Promise<runtime.RequestOpts>;
     /**
-     * Chooses the highest version of the model that fits the names and constraints given, and returns a handle on it. A predictor is kept as long as it is used; it expires after its lease without use. Without a model name, the first model of the framework is taken.
+     * Chooses the highest version of the model that fits the names and constraints given, and returns a handle on it. A predictor is kept as long as it is used; it expires after its lease without use. Without a model name, the one model that there is is taken; where there are several, name one.
      * Open a predictor on a model
      */
     openPredictorRaw(requestParameters: OpenPredictorRequest, initOverrides?: RequestInit | runtime.InitOverrideFunction): Promise<runtime.ApiResponse<Predictor>>;
     /**
-     * Chooses the highest version of the model that fits the names and constraints given, and returns a handle on it. A predictor is kept as long as it is used; it expires after its lease without use. Without a model name, the first model of the framework is taken.
+     * Chooses the highest version of the model that fits the names and constraints given, and returns a handle on it. A predictor is kept as long as it is used; it expires after its lease without use. Without a model name, the one model that there is is taken; where there are several, name one.
      * Open a predictor on a model
      */
     openPredictor(requestParameters: OpenPredictorRequest, initOverrides?: RequestInit | runtime.InitOverrideFunction): Promise<Predictor>;

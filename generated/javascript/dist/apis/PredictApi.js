@@ -97,7 +97,7 @@ export class PredictApi extends runtime.BaseAPI {
         };
     }
     /**
-     * Chooses the highest version of the model that fits the names and constraints given, and returns a handle on it. A predictor is kept as long as it is used; it expires after its lease without use. Without a model name, the first model of the framework is taken.
+     * Chooses the highest version of the model that fits the names and constraints given, and returns a handle on it. A predictor is kept as long as it is used; it expires after its lease without use. Without a model name, the one model that there is is taken; where there are several, name one.
      * Open a predictor on a model
      */
     async openPredictorRaw(requestParameters, initOverrides) {
@@ -106,7 +106,7 @@ export class PredictApi extends runtime.BaseAPI {
         return new runtime.JSONApiResponse(response, (jsonValue) => PredictorFromJSON(jsonValue));
     }
     /**
-     * Chooses the highest version of the model that fits the names and constraints given, and returns a handle on it. A predictor is kept as long as it is used; it expires after its lease without use. Without a model name, the first model of the framework is taken.
+     * Chooses the highest version of the model that fits the names and constraints given, and returns a handle on it. A predictor is kept as long as it is used; it expires after its lease without use. Without a model name, the one model that there is is taken; where there are several, name one.
      * Open a predictor on a model
      */
     async openPredictor(requestParameters, initOverrides) {

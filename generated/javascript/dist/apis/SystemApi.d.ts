@@ -49,12 +49,12 @@ export declare class SystemApi extends runtime.BaseAPI {
      */
     getVersionRequestOpts(): Promise<runtime.RequestOpts>;
     /**
-     * The versions of the server, of the contract and of the frameworks, and the devices that it uses. Needs no key.
+     * The versions of the server, of the contract and of the frameworks, and the devices that it uses.
      * Say what the server is made of
      */
     getVersionRaw(initOverrides?: RequestInit | runtime.InitOverrideFunction): Promise<runtime.ApiResponse<Version>>;
     /**
-     * The versions of the server, of the contract and of the frameworks, and the devices that it uses. Needs no key.
+     * The versions of the server, of the contract and of the frameworks, and the devices that it uses.
      * Say what the server is made of
      */
     getVersion(initOverrides?: RequestInit | runtime.InitOverrideFunction): Promise<Version>;

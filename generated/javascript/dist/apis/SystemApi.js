@@ -86,6 +86,13 @@ export class SystemApi extends runtime.BaseAPI {
     async getVersionRequestOpts() {
         const queryParameters = {};
         const headerParameters = {};
+        if (this.configuration && this.configuration.accessToken) {
+            const token = this.configuration.accessToken;
+            const tokenString = await token("bearerAuth", []);
+            if (tokenString) {
+                headerParameters["Authorization"] = `Bearer ${tokenString}`;
+            }
+        }
         let urlPath = `/version`;
         return {
             path: urlPath,
@@ -95,7 +102,7 @@ export class SystemApi extends runtime.BaseAPI {
         };
     }
     /**
-     * The versions of the server, of the contract and of the frameworks, and the devices that it uses. Needs no key.
+     * The versions of the server, of the contract and of the frameworks, and the devices that it uses.
      * Say what the server is made of
      */
     async getVersionRaw(initOverrides) {
@@ -104,7 +111,7 @@ export class SystemApi extends runtime.BaseAPI {
         return new runtime.JSONApiResponse(response, (jsonValue) => VersionFromJSON(jsonValue));
     }
     /**
-     * The versions of the server, of the contract and of the frameworks, and the devices that it uses. Needs no key.
+     * The versions of the server, of the contract and of the frameworks, and the devices that it uses.
      * Say what the server is made of
      */
     async getVersion(initOverrides) {

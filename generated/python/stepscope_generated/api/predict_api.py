@@ -106,6 +106,7 @@ class PredictApi:
             '200': "PredictorCloseResponse",
             '400': "Problem",
             '401': "Problem",
+            '403': "Problem",
             '404': "Problem",
             '413': "Problem",
             '415': "Problem",
@@ -181,6 +182,7 @@ class PredictApi:
             '200': "PredictorCloseResponse",
             '400': "Problem",
             '401': "Problem",
+            '403': "Problem",
             '404': "Problem",
             '413': "Problem",
             '415': "Problem",
@@ -256,6 +258,7 @@ class PredictApi:
             '200': "PredictorCloseResponse",
             '400': "Problem",
             '401': "Problem",
+            '403': "Problem",
             '404': "Problem",
             '413': "Problem",
             '415': "Problem",
@@ -367,7 +370,7 @@ class PredictApi:
     ) -> Predictor:
         """Open a predictor on a model
 
-        Chooses the highest version of the model that fits the names and constraints given, and returns a handle on it. A predictor is kept as long as it is used; it expires after its lease without use. Without a model name, the first model of the framework is taken. 
+        Chooses the highest version of the model that fits the names and constraints given, and returns a handle on it. A predictor is kept as long as it is used; it expires after its lease without use. Without a model name, the one model that there is is taken; where there are several, name one. 
 
         :param predictor_open_request: (required)
         :type predictor_open_request: PredictorOpenRequest
@@ -405,6 +408,7 @@ class PredictApi:
             '200': "Predictor",
             '400': "Problem",
             '401': "Problem",
+            '403': "Problem",
             '404': "Problem",
             '413': "Problem",
             '415': "Problem",
@@ -443,7 +447,7 @@ class PredictApi:
     ) -> ApiResponse[Predictor]:
         """Open a predictor on a model
 
-        Chooses the highest version of the model that fits the names and constraints given, and returns a handle on it. A predictor is kept as long as it is used; it expires after its lease without use. Without a model name, the first model of the framework is taken. 
+        Chooses the highest version of the model that fits the names and constraints given, and returns a handle on it. A predictor is kept as long as it is used; it expires after its lease without use. Without a model name, the one model that there is is taken; where there are several, name one. 
 
         :param predictor_open_request: (required)
         :type predictor_open_request: PredictorOpenRequest
@@ -481,6 +485,7 @@ class PredictApi:
             '200': "Predictor",
             '400': "Problem",
             '401': "Problem",
+            '403': "Problem",
             '404': "Problem",
             '413': "Problem",
             '415': "Problem",
@@ -519,7 +524,7 @@ class PredictApi:
     ) -> RESTResponseType:
         """Open a predictor on a model
 
-        Chooses the highest version of the model that fits the names and constraints given, and returns a handle on it. A predictor is kept as long as it is used; it expires after its lease without use. Without a model name, the first model of the framework is taken. 
+        Chooses the highest version of the model that fits the names and constraints given, and returns a handle on it. A predictor is kept as long as it is used; it expires after its lease without use. Without a model name, the one model that there is is taken; where there are several, name one. 
 
         :param predictor_open_request: (required)
         :type predictor_open_request: PredictorOpenRequest
@@ -557,6 +562,7 @@ class PredictApi:
             '200': "Predictor",
             '400': "Problem",
             '401': "Problem",
+            '403': "Problem",
             '404': "Problem",
             '413': "Problem",
             '415': "Problem",
@@ -707,6 +713,7 @@ class PredictApi:
             '200': "FeaturesResponse",
             '400': "Problem",
             '401': "Problem",
+            '403': "Problem",
             '404': "Problem",
             '413': "Problem",
             '415': "Problem",
@@ -784,6 +791,7 @@ class PredictApi:
             '200': "FeaturesResponse",
             '400': "Problem",
             '401': "Problem",
+            '403': "Problem",
             '404': "Problem",
             '413': "Problem",
             '415': "Problem",
@@ -861,6 +869,7 @@ class PredictApi:
             '200': "FeaturesResponse",
             '400': "Problem",
             '401': "Problem",
+            '403': "Problem",
             '404': "Problem",
             '413': "Problem",
             '415': "Problem",
@@ -1012,6 +1021,7 @@ class PredictApi:
             '200': "FeaturesResponse",
             '400': "Problem",
             '401': "Problem",
+            '403': "Problem",
             '404': "Problem",
             '413': "Problem",
             '415': "Problem",
@@ -1089,6 +1099,7 @@ class PredictApi:
             '200': "FeaturesResponse",
             '400': "Problem",
             '401': "Problem",
+            '403': "Problem",
             '404': "Problem",
             '413': "Problem",
             '415': "Problem",
@@ -1166,6 +1177,7 @@ class PredictApi:
             '200': "FeaturesResponse",
             '400': "Problem",
             '401': "Problem",
+            '403': "Problem",
             '404': "Problem",
             '413': "Problem",
             '415': "Problem",
@@ -1333,6 +1345,7 @@ class PredictApi:
             '200': "FeaturesResponse",
             '400': "Problem",
             '401': "Problem",
+            '403': "Problem",
             '404': "Problem",
             '406': "Problem",
             '413': "Problem",
@@ -1427,6 +1440,7 @@ class PredictApi:
             '200': "FeaturesResponse",
             '400': "Problem",
             '401': "Problem",
+            '403': "Problem",
             '404': "Problem",
             '406': "Problem",
             '413': "Problem",
@@ -1521,6 +1535,7 @@ class PredictApi:
             '200': "FeaturesResponse",
             '400': "Problem",
             '401': "Problem",
+            '403': "Problem",
             '404': "Problem",
             '406': "Problem",
             '413': "Problem",
@@ -1696,6 +1711,7 @@ class PredictApi:
             '200': "FeaturesResponse",
             '400': "Problem",
             '401': "Problem",
+            '403': "Problem",
             '404': "Problem",
             '413': "Problem",
             '415': "Problem",
@@ -1773,6 +1789,7 @@ class PredictApi:
             '200': "FeaturesResponse",
             '400': "Problem",
             '401': "Problem",
+            '403': "Problem",
             '404': "Problem",
             '413': "Problem",
             '415': "Problem",
@@ -1850,6 +1867,7 @@ class PredictApi:
             '200': "FeaturesResponse",
             '400': "Problem",
             '401': "Problem",
+            '403': "Problem",
             '404': "Problem",
             '413': "Problem",
             '415': "Problem",
@@ -2001,6 +2019,7 @@ class PredictApi:
             '200': "PredictorResetResponse",
             '400': "Problem",
             '401': "Problem",
+            '403': "Problem",
             '404': "Problem",
             '413': "Problem",
             '415': "Problem",
@@ -2076,6 +2095,7 @@ class PredictApi:
             '200': "PredictorResetResponse",
             '400': "Problem",
             '401': "Problem",
+            '403': "Problem",
             '404': "Problem",
             '413': "Problem",
             '415': "Problem",
@@ -2151,6 +2171,7 @@ class PredictApi:
             '200': "PredictorResetResponse",
             '400': "Problem",
             '401': "Problem",
+            '403': "Problem",
             '404': "Problem",
             '413': "Problem",
             '415': "Problem",

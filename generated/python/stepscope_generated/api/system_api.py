@@ -561,7 +561,7 @@ class SystemApi:
     ) -> Version:
         """Say what the server is made of
 
-        The versions of the server, of the contract and of the frameworks, and the devices that it uses. Needs no key.
+        The versions of the server, of the contract and of the frameworks, and the devices that it uses.
 
         :param _request_timeout: timeout setting for this request. If one
                                  number provided, it will be total request
@@ -595,6 +595,8 @@ class SystemApi:
         _response_types_map: Dict[str, Optional[str]] = {
             '200': "Version",
             '400': "Problem",
+            '401': "Problem",
+            '403': "Problem",
             '500': "Problem",
             '503': "Problem",
         }
@@ -627,7 +629,7 @@ class SystemApi:
     ) -> ApiResponse[Version]:
         """Say what the server is made of
 
-        The versions of the server, of the contract and of the frameworks, and the devices that it uses. Needs no key.
+        The versions of the server, of the contract and of the frameworks, and the devices that it uses.
 
         :param _request_timeout: timeout setting for this request. If one
                                  number provided, it will be total request
@@ -661,6 +663,8 @@ class SystemApi:
         _response_types_map: Dict[str, Optional[str]] = {
             '200': "Version",
             '400': "Problem",
+            '401': "Problem",
+            '403': "Problem",
             '500': "Problem",
             '503': "Problem",
         }
@@ -693,7 +697,7 @@ class SystemApi:
     ) -> RESTResponseType:
         """Say what the server is made of
 
-        The versions of the server, of the contract and of the frameworks, and the devices that it uses. Needs no key.
+        The versions of the server, of the contract and of the frameworks, and the devices that it uses.
 
         :param _request_timeout: timeout setting for this request. If one
                                  number provided, it will be total request
@@ -727,6 +731,8 @@ class SystemApi:
         _response_types_map: Dict[str, Optional[str]] = {
             '200': "Version",
             '400': "Problem",
+            '401': "Problem",
+            '403': "Problem",
             '500': "Problem",
             '503': "Problem",
         }
@@ -778,6 +784,7 @@ class SystemApi:
 
         # authentication setting
         _auth_settings: List[str] = [
+            'bearerAuth'
         ]
 
         return self.api_client.param_serialize(

@@ -2,42 +2,32 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated
 
-import numpy as np
 from msgspec import UNSET, Meta, UnsetType
-from stepscope_api import models as wire
-from stepscope_api.operations import Octets
 
-from stepscope.codecs.arrays import from_numbers, from_octets, to_octets
 from stepscope.core.access import RequestContext
 from stepscope.core.errors import (
     DeadlineExceeded,
-    InputFailed,
-    InternalFailure,
     InvalidField,
-    PredictionFailed,
-    TensorInvalid,
 )
 from stepscope.core.lifecycle import PredictorRecord
 from stepscope.core.predictions import (
-    Answer,
-    Array,
     ImageInput,
     Input,
-    InputError,
     Options,
     Prediction,
-    TensorInput,
     UrlInput,
 )
-from stepscope.core.tensors import split
+from stepscope.dialects.mlmodelscope import tensors
 from stepscope.dialects.mlmodelscope import wire as convert
 from stepscope.engine.engine import Engine
 from stepscope.engine.evaluations import Evaluations
+from stepscope_api import models as wire
+from stepscope_api.operations import Octets
 
 OCTETS = "application/octet-stream"
-MAX_INPUTS = 4096
 
 
 class Predict:
@@ -90,30 +80,27 @@ class Predict:
         feature_limit: Annotated[int, Meta(ge=0, le=1000000)] | UnsetType = UNSET,
     ) -> wire.FeaturesResponse | Octets:
         """Predict arrays that are ready for the model."""
-        if isinstance(body, bytes):
-            if isinstance(predictor_id, UnsetType) or isinstance(shape, UnsetType):
-                missing = "predictor_id" if isinstance(predictor_id, UnsetType) else "shape"
-                raise InvalidField(missing, "it is missing; an octet-stream body needs it in the query")
-            record = await self._engine.use(predictor_id, context.principal.name)
-            array = from_octets(body, tuple(shape), convert.given(dtype, wire.TensorDtype.FLOAT32).value)
-            spec = self._engine.manifest(record).inputs[0].spec
-            inputs = [TensorInput(id=str(place), array=part) for place, part in enumerate(split(array, spec))]
-            if len(inputs) > MAX_INPUTS:
-                raise InvalidField("shape", f"it counts {len(inputs)} inputs, and {MAX_INPUTS} are taken at a time")
-            options = Options(feature_limit=None if isinstance(feature_limit, UnsetType) else feature_limit)
-            return await self._answer_tensors(context, record, inputs, [], options)
-        record = await self._engine.use(body.predictor.id, context.principal.name)
-        inputs, failures = _read_tensors(body.tensors)
-        return await self._answer_tensors(context, record, inputs, failures, convert.read_options(body.options))
+        limit = None if isinstance(feature_limit, UnsetType) else feature_limit
+        if not isinstance(body, bytes):
+            record = await self._engine.use(body.predictor.id, context.principal.name)
+            inputs, failures = tensors.read_tensors(body.tensors)
+            options = convert.read_options(body.options)
+            options = options if limit is None else replace(options, feature_limit=limit)
+            return await self._answer(context, record, inputs, options, failures, raw=context.accept == OCTETS)
+        if isinstance(predictor_id, UnsetType) or isinstance(shape, UnsetType):
+            missing = "predictor_id" if isinstance(predictor_id, UnsetType) else "shape"
+            raise InvalidField(missing, "it is missing; an octet-stream body needs it in the query")
+        record = await self._engine.use(predictor_id, context.principal.name)
+        array = fromtensors.write_octets(body, tuple(shape), convert.given(dtype, wire.TensorDtype.FLOAT32).value)
+        inputs = tensors.read_rows(array, self._engine.manifest(record).inputs[0].spec)
+        return await self._answer(context, record, inputs, Options(feature_limit=limit), raw=context.accept == OCTETS)
 
     async def predict_dataset(self, context: RequestContext, body: wire.DatasetRequest) -> wire.FeaturesResponse:
         """Predict a whole dataset."""
         record = await self._engine.use(body.predictor.id, context.principal.name)
         options = convert.read_options(body.options)
         try:
-            prediction, summary = await self._evaluations.run(
-                record, body.dataset.category, body.dataset.name, options
-            )
+            prediction, summary = await self._evaluations.run(record, body.dataset.category, body.dataset.name, options)
         except DeadlineExceeded as late:
             raise self._late(late, context, record, options) from None
         response = self._response(context, record, prediction, options)
@@ -146,31 +133,27 @@ class Predict:
         self, context: RequestContext, predictor: wire.PredictorRef, inputs: Sequence[Input], options: Options
     ) -> wire.FeaturesResponse:
         record = await self._engine.use(predictor.id, context.principal.name)
-        try:
-            prediction = await self._engine.predict(record, inputs, options)
-        except DeadlineExceeded as late:
-            raise self._late(late, context, record, options) from None
-        return self._response(context, record, prediction, options)
+        response = await self._answer(context, record, inputs, options)
+        assert isinstance(response, wire.FeaturesResponse), "nothing else is asked for"
+        return response
 
-    async def _answer_tensors(
+    async def _answer(
         self,
         context: RequestContext,
         record: PredictorRecord,
         inputs: Sequence[Input],
-        failures: Sequence[tuple[int, Answer]],
         options: Options,
+        failures: tensors.Failures = (),
+        *,
+        raw: bool = False,
     ) -> wire.FeaturesResponse | Octets:
-        raw = context.accept == OCTETS
         try:
             prediction = await self._engine.predict(record, inputs, options, keep_outputs=raw)
         except DeadlineExceeded as late:
-            raise self._late(late, context, record, options) from None
-        answers = list(prediction.answers)
-        for place, answer in failures:
-            answers.insert(place, answer)
+            raise self._late(late, context, record, options, failures) from None
         if raw:
-            return _octets(answers)
-        return self._response(context, record, prediction, options, answers)
+            return tensors.write_octets(tensors.merged(prediction.answers, failures))
+        return self._response(context, record, prediction, options, failures)
 
     def _response(
         self,
@@ -178,13 +161,13 @@ class Predict:
         record: PredictorRecord,
         prediction: Prediction,
         options: Options,
-        answers: Sequence[Answer] | None = None,
+        failures: tensors.Failures = (),
     ) -> wire.FeaturesResponse:
         request_id = options.request_id or record.options.request_id or context.request_id
         return wire.FeaturesResponse(
             id=record.id,
             trace_id=wire.TraceId(id=context.trace.trace_id),
-            responses=convert.write_answers(prediction.answers if answers is None else answers, request_id),
+            responses=convert.write_answers(tensors.merged(prediction.answers, failures), request_id),
             duration=convert.write_duration(prediction.duration_s),
             duration_for_inference=convert.write_duration(prediction.inference_s),
             device=prediction.device,
@@ -198,11 +181,16 @@ class Predict:
         )
 
     def _late(
-        self, late: DeadlineExceeded, context: RequestContext, record: PredictorRecord, options: Options
+        self,
+        late: DeadlineExceeded,
+        context: RequestContext,
+        record: PredictorRecord,
+        options: Options,
+        failures: tensors.Failures = (),
     ) -> DeadlineExceeded:
         """Return the error with what was done in this wire's form."""
         if isinstance(late.partial, Prediction):
-            late.partial = self._response(context, record, late.partial, options)
+            late.partial = self._response(context, record, late.partial, options, failures)
         return late
 
     def _versions(self, framework: str, framework_version: str, model: str, model_version: str) -> wire.Versions:
@@ -220,33 +208,3 @@ def _predictor_id(body: wire.PredictorCloseRequest | wire.PredictorResetRequest)
     if not convert.given(body.id, ""):
         raise InvalidField("", 'it names no predictor: send {"predictor": {"id": ...}} or {"id": ...}')
     return convert.given(body.id, "")
-
-
-def _read_tensors(tensors: Sequence[wire.TensorItem]) -> tuple[list[Input], list[tuple[int, Answer]]]:
-    """Return the arrays, and the answers of those that can't be read with their places."""
-    inputs: list[Input] = []
-    failures: list[tuple[int, Answer]] = []
-    for place, item in enumerate(tensors):
-        input_id = convert.given(item.id, "")
-        try:
-            dtype = convert.given(item.dtype, wire.TensorDtype.FLOAT32).value
-            inputs.append(TensorInput(id=input_id, array=from_numbers(item.data, tuple(item.shape), dtype)))
-        except InputFailed as failure:
-            error = InputError(code=failure.code, message=str(failure))
-            failures.append((place, Answer(input_id=input_id, error=error)))
-    return inputs, failures
-
-
-def _octets(answers: Sequence[Answer]) -> Octets:
-    """Return the first output of every input as one array. An array has no place for an error, so one fails all."""
-    for answer in answers:
-        if answer.error is not None:
-            if answer.error.code == PredictionFailed.code:
-                raise InternalFailure
-            raise TensorInvalid(answer.error.message.rstrip("."))
-    outputs: list[Array] = [answer.outputs[0] for answer in answers]
-    if len({output.shape for output in outputs}) > 1:
-        raise TensorInvalid("the outputs differ in shape, so that they are no single array; ask for features")
-    stacked = np.stack(outputs) if outputs else np.empty((0,), np.float32)
-    headers = {"X-Tensor-Shape": ",".join(map(str, stacked.shape)), "X-Tensor-Dtype": str(stacked.dtype)}
-    return Octets(to_octets(stacked), headers)

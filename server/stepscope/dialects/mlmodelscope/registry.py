@@ -4,7 +4,6 @@ from typing import Annotated
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
-from stepscope_api import models as wire
 
 from stepscope.core.access import RequestContext
 from stepscope.core.errors import FrameworkNotFound, ModelNotFound
@@ -12,6 +11,7 @@ from stepscope.core.manifests import Manifest, registry_view
 from stepscope.core.predictions import ModelRef
 from stepscope.dialects.mlmodelscope.wire import given
 from stepscope.engine.catalog import Catalog
+from stepscope_api import models as wire
 
 Text = Annotated[str, Meta(max_length=128)] | UnsetType
 
@@ -24,7 +24,11 @@ class Registry:
         self._agent = agent
 
     async def list_frameworks(
-        self, context: RequestContext, *, framework_name: Text = UNSET, framework_version: Text = UNSET
+        self,
+        context: RequestContext,  # noqa: ARG002
+        *,
+        framework_name: Text = UNSET,
+        framework_version: Text = UNSET,
     ) -> wire.FrameworkManifestsResponse:
         """List the frameworks that run here."""
         found = self._frameworks(framework_name, framework_version)
@@ -33,7 +37,11 @@ class Registry:
         )
 
     async def list_framework_agents(
-        self, context: RequestContext, *, framework_name: Text = UNSET, framework_version: Text = UNSET
+        self,
+        context: RequestContext,  # noqa: ARG002
+        *,
+        framework_name: Text = UNSET,
+        framework_version: Text = UNSET,
     ) -> wire.Agents:
         """List the machines that run a framework."""
         self._frameworks(framework_name, framework_version)
@@ -41,7 +49,7 @@ class Registry:
 
     async def list_models(
         self,
-        context: RequestContext,
+        context: RequestContext,  # noqa: ARG002
         *,
         framework_name: Text = UNSET,
         framework_version: Text = UNSET,
@@ -55,7 +63,7 @@ class Registry:
 
     async def list_model_agents(
         self,
-        context: RequestContext,
+        context: RequestContext,  # noqa: ARG002
         *,
         framework_name: Text = UNSET,
         framework_version: Text = UNSET,

@@ -7,13 +7,12 @@ import secrets
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC
-from typing import TypeVar
+from datetime import UTC, datetime
+from typing import Any, TypeVar
 
 import numpy as np
 from msgspec import UNSET, UnsetType
 from PIL import Image
-from stepscope_api import models as wire
 
 from stepscope.core.lifecycle import PredictorRecord
 from stepscope.core.predictions import (
@@ -35,6 +34,7 @@ from stepscope.core.predictions import (
     Summary,
     TraceLevel,
 )
+from stepscope_api import models as wire
 
 ValueT = TypeVar("ValueT")
 
@@ -84,7 +84,8 @@ def read_options(options: wire.PredictionOptions | UnsetType, *, persist: bool =
         return Options(persist=persist)
     execution = given(options.execution_options, wire.ExecutionOptions())
     level = execution.trace_level
-    milliseconds = int(given(execution.timeout_in_ms, 0))
+    limit: int | str | UnsetType = execution.timeout_in_ms
+    milliseconds = 0 if isinstance(limit, UnsetType) else int(limit)
     return Options(
         request_id=given(options.request_id, ""),
         batch_size=given(options.batch_size, 0) or None,
@@ -119,9 +120,10 @@ def write_duration(seconds: float) -> str:
     return f"{max(seconds, 0.0):.6f}s"
 
 
-def write_expiry(record: PredictorRecord) -> str:
-    """Return when the lease ends if the predictor isn't used before (RFC 3339)."""
-    return record.expires_at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def write_expiry(record: PredictorRecord) -> datetime:
+    """Return when the lease ends if the predictor isn't used before, to the millisecond."""
+    ends = record.expires_at.astimezone(UTC)
+    return ends.replace(microsecond=ends.microsecond // 1000 * 1000)
 
 
 def write_answers(answers: Sequence[Answer], request_id: str) -> list[wire.FeatureResponse]:
@@ -175,7 +177,7 @@ def _box(box: BoundingBox) -> tuple[str, object]:
     return "bounding_box", wire.BoundingBoxPayload(**_box_fields(box))
 
 
-def _box_fields(box: BoundingBox) -> dict[str, object]:
+def _box_fields(box: BoundingBox) -> dict[str, Any]:
     return {name: getattr(box, name) for name in ("index", "label", "xmin", "xmax", "ymin", "ymax")}
 
 
@@ -200,9 +202,7 @@ def _instance(segment: InstanceSegment) -> tuple[str, object]:
 
 
 def _geolocation(place: Geolocation) -> tuple[str, object]:
-    return "geolocation", wire.GeolocationPayload(
-        index=place.index, latitude=place.latitude, longitude=place.longitude
-    )
+    return "geolocation", wire.GeolocationPayload(index=place.index, latitude=place.latitude, longitude=place.longitude)
 
 
 def _raw_image(image: RawImage) -> tuple[str, object]:

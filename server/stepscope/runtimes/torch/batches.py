@@ -69,7 +69,7 @@ def _run_once(model: Module, part: Sequence[Inputs], device: torch.device) -> li
         answers = [_array(tensor) for tensor in _flat(model(*tensors))]
     if any(answer.ndim == 0 or len(answer) != len(part) for answer in answers):
         raise ValueError(f"the model answered {[answer.shape for answer in answers]} for {len(part)} inputs")
-    return list(zip(*answers, strict=True))
+    return [tuple(answer[place, ...] for answer in answers) for place in range(len(part))]
 
 
 def _tensor(arrays: Sequence[Array], device: torch.device) -> torch.Tensor:

@@ -26,6 +26,15 @@ class TorchRuntime:
     framework_name = "PyTorch"
     framework_version = torch.__version__.partition("+")[0]
 
+    def __init__(self, threads: int | None = None) -> None:
+        """Prepare; `threads` is how many a CPU model runs on, torch's own choice where it is None.
+
+        Fewer than there are cores can be much faster when the cores have other work: torch's threads wait for the
+        slowest of them. It holds for the threads of this process that run a model for the first time after this.
+        """
+        if threads is not None:
+            torch.set_num_threads(threads)
+
     def devices(self) -> Sequence[DeviceRef]:
         """List CUDA devices first, then the CPU."""
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0

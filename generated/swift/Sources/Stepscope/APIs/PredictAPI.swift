@@ -64,7 +64,7 @@ open class PredictAPI {
     /**
      Open a predictor on a model
      - POST /api/predict/open
-     - Chooses the highest version of the model that fits the names and constraints given, and returns a handle on it. A predictor is kept as long as it is used; it expires after its lease without use. Without a model name, the first model of the framework is taken. 
+     - Chooses the highest version of the model that fits the names and constraints given, and returns a handle on it. A predictor is kept as long as it is used; it expires after its lease without use. Without a model name, the one model that there is is taken; where there are several, name one. 
      - Bearer Token:
        - type: http
        - name: bearerAuth

@@ -92,7 +92,10 @@ open class SystemAPI {
     /**
      Say what the server is made of
      - GET /version
-     - The versions of the server, of the contract and of the frameworks, and the devices that it uses. Needs no key.
+     - The versions of the server, of the contract and of the frameworks, and the devices that it uses.
+     - Bearer Token:
+       - type: http
+       - name: bearerAuth
      - parameter apiConfiguration: The configuration for the http request.
      - returns: RequestBuilder<Version> 
      */
@@ -111,6 +114,6 @@ open class SystemAPI {
 
         let localVariableRequestBuilder: RequestBuilder<Version>.Type = apiConfiguration.requestBuilderFactory.getBuilder()
 
-        return localVariableRequestBuilder.init(method: "GET", URLString: (localVariableUrlComponents?.string ?? localVariableURLString), parameters: localVariableParameters, headers: localVariableHeaderParameters, requiresAuthentication: false, apiConfiguration: apiConfiguration)
+        return localVariableRequestBuilder.init(method: "GET", URLString: (localVariableUrlComponents?.string ?? localVariableURLString), parameters: localVariableParameters, headers: localVariableHeaderParameters, requiresAuthentication: true, apiConfiguration: apiConfiguration)
     }
 }

@@ -1,0 +1,79 @@
+"""The Python client of Stepscope, a thin typed layer over the generated one in `stepscope_generated`.
+
+Layers: `console` > `client` > `predictor` > `transport` > `results`, `errors`, `options`. Nothing of the server is
+imported here.
+
+    from stepscope_client import Client
+
+    with Client("http://127.0.0.1:8080") as client, client.open("lenet") as predictor:
+        print(predictor.images(["seven.png"]).answers[0].best.label)
+"""
+
+__version__ = "0.1.0"
+
+from stepscope_client.client import Client
+from stepscope_client.errors import (
+    AccessDenied,
+    AnswerTimedOut,
+    AnswerUnreadable,
+    ArgumentInvalid,
+    ClientError,
+    DeadlineExceeded,
+    InputFailed,
+    InvalidRequest,
+    ModelUnavailable,
+    NotFound,
+    Overloaded,
+    ProblemError,
+    ServerFailed,
+    ServerUnreachable,
+)
+from stepscope_client.options import Options
+from stepscope_client.predictor import Predictor
+from stepscope_client.results import (
+    Answer,
+    Closed,
+    Feature,
+    InputError,
+    RawOutputs,
+    Result,
+    Step,
+    Summary,
+    trace_url,
+)
+from stepscope_client.retries import Retries
+from stepscope_client.site import Agent, Framework, Model, Version
+
+__all__ = [
+    "Client",
+    "Predictor",
+    "Options",
+    "Retries",
+    "Result",
+    "Answer",
+    "Feature",
+    "InputError",
+    "Step",
+    "Summary",
+    "RawOutputs",
+    "Closed",
+    "Model",
+    "Framework",
+    "Agent",
+    "Version",
+    "trace_url",
+    "ClientError",
+    "ServerUnreachable",
+    "AnswerTimedOut",
+    "AnswerUnreadable",
+    "ArgumentInvalid",
+    "InputFailed",
+    "ProblemError",
+    "InvalidRequest",
+    "AccessDenied",
+    "NotFound",
+    "Overloaded",
+    "ModelUnavailable",
+    "DeadlineExceeded",
+    "ServerFailed",
+]

@@ -1,0 +1,19 @@
+// swift-tools-version:6.0
+
+import PackageDescription
+
+let package = Package(
+    name: "predict",
+    platforms: [.macOS(.v10_15)],
+    dependencies: [
+        // The client that `make generate` writes; a package by path goes by the name of its folder.
+        .package(path: "../../generated/swift")
+    ],
+    targets: [
+        .executableTarget(
+            name: "predict",
+            dependencies: [.product(name: "Stepscope", package: "swift")]
+        )
+    ],
+    swiftLanguageModes: [.v6]
+)
