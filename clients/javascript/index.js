@@ -2,7 +2,7 @@
  * The JavaScript client of Stepscope: the generated one, and a short way to open, predict and close.
  * For browsers and Node 20 or later; no dependencies.
  */
-import { Configuration, PredictApi, ResponseError } from "../../generated/javascript/dist/index.js";
+import { Configuration, FetchError, PredictApi, ResponseError } from "../../generated/javascript/dist/index.js";
 
 export * from "../../generated/javascript/dist/index.js";
 
@@ -80,10 +80,17 @@ async function told(call) {
   try {
     return await call();
   } catch (error) {
+    if (error instanceof FetchError) throw unreachable(error);
     if (!(error instanceof ResponseError)) throw error;
     const problem = await error.response.json().catch(() => ({}));
     throw new ProblemError(error.response.status, problem);
   }
+}
+
+function unreachable({ cause }) {
+  // Browsers don't tell pages why; Node does, one level deeper.
+  const reason = cause?.cause?.message || cause?.cause?.code || cause?.message;
+  return new Error(`The server can't be reached: ${reason}.`, { cause });
 }
 
 async function base64(image) {

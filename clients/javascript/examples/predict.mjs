@@ -11,7 +11,7 @@ if (!path) {
 try {
   console.log(await predict(path, server));
 } catch (error) {
-  console.error(`${error.message} ${error.cause?.message ?? ""}`.trim());
+  console.error(error.message);
   process.exitCode = 1;
 }
 

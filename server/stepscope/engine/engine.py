@@ -176,7 +176,7 @@ class Engine:
                     await self._pipeline.run(work)
         except DeadlineExceeded as late:
             if work is None:
-                raise
+                raise DeadlineExceeded(late.timeout_s, 0, len(inputs)) from None
             partial = self._prediction(record, plan, work, started)
             raise DeadlineExceeded(late.timeout_s, work.done, len(inputs), partial) from None
         return self._prediction(record, plan, work, started)

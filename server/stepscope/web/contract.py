@@ -131,7 +131,8 @@ def _api_class(handlers: Handlers, max_body_bytes: int) -> type[RoutedAPI]:
 
 
 async def _no_operation(scope: Scope, _receive: Receive, _send: Send) -> None:
-    raise RouteNotFound(scope["path"])
+    if scope["type"] == "http":
+        raise RouteNotFound(scope["path"])
 
 
 async def _tell(request: ConnexionRequest, error: Exception) -> ConnexionResponse:

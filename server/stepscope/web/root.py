@@ -50,6 +50,8 @@ class Root:
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         try:
+            # Connexion builds its stack at the first call, which would be some user's request.
+            await self._contract({"type": "lifespan"}, receive, send)
             await self._start()
         except Exception as fault:
             await send({"type": "lifespan.startup.failed", "message": str(fault)})

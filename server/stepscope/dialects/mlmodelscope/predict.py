@@ -7,19 +7,11 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, UnsetType
 
+from stepscope.codecs.arrays import from_octets
 from stepscope.core.access import RequestContext
-from stepscope.core.errors import (
-    DeadlineExceeded,
-    InvalidField,
-)
+from stepscope.core.errors import DeadlineExceeded, InvalidField
 from stepscope.core.lifecycle import PredictorRecord
-from stepscope.core.predictions import (
-    ImageInput,
-    Input,
-    Options,
-    Prediction,
-    UrlInput,
-)
+from stepscope.core.predictions import ImageInput, Input, Options, Prediction, UrlInput
 from stepscope.dialects.mlmodelscope import tensors
 from stepscope.dialects.mlmodelscope import wire as convert
 from stepscope.engine.engine import Engine
@@ -91,7 +83,7 @@ class Predict:
             missing = "predictor_id" if isinstance(predictor_id, UnsetType) else "shape"
             raise InvalidField(missing, "it is missing; an octet-stream body needs it in the query")
         record = await self._engine.use(predictor_id, context.principal.name)
-        array = fromtensors.write_octets(body, tuple(shape), convert.given(dtype, wire.TensorDtype.FLOAT32).value)
+        array = from_octets(body, tuple(shape), convert.given(dtype, wire.TensorDtype.FLOAT32).value)
         inputs = tensors.read_rows(array, self._engine.manifest(record).inputs[0].spec)
         return await self._answer(context, record, inputs, Options(feature_limit=limit), raw=context.accept == OCTETS)
 

@@ -5,13 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from stepscope.codecs.arrays import from_numbers, to_octets
-from stepscope.core.errors import (
-    InputFailed,
-    InternalFailure,
-    InvalidField,
-    PredictionFailed,
-    TensorInvalid,
-)
+from stepscope.core.errors import InputFailed, InternalFailure, InvalidField, PredictionFailed, TensorInvalid
 from stepscope.core.manifests import ImageSpec, TensorSpec
 from stepscope.core.predictions import Answer, Array, Input, InputError, TensorInput
 from stepscope.core.tensors import input_shape, split

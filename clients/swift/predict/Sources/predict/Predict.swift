@@ -6,7 +6,7 @@ import Stepscope
 @main
 struct Predict {
     static func main() async {
-        let arguments = CommandLine.arguments.dropFirst()
+        let arguments = ProcessInfo.processInfo.arguments.dropFirst()
         guard let path = arguments.first else {
             fail("usage: predict IMAGE [SERVER]", code: 2)
         }
@@ -30,8 +30,9 @@ struct Predict {
             apiConfiguration: configuration
         )
         let reference = PredictorRef(id: predictor.id)
+        let result: FeaturesResponse
         do {
-            let result = try await PredictAPI.predictImages(
+            result = try await PredictAPI.predictImages(
                 imagesRequest: ImagesRequest(
                     predictor: reference,
                     images: [ImageItem(id: "0", data: image.base64EncodedString())],
@@ -39,13 +40,13 @@ struct Predict {
                 ),
                 apiConfiguration: configuration
             )
-            try await close(reference, configuration)
-            return words(result.responses[0])
         } catch {
             // The first error says more than one of the close would.
             try? await close(reference, configuration)
             throw error
         }
+        try await close(reference, configuration)
+        return words(result.responses[0])
     }
 
     static func close(_ predictor: PredictorRef, _ configuration: StepscopeAPIConfiguration) async throws {

@@ -6,8 +6,9 @@ let package = Package(
     name: "predict",
     platforms: [.macOS(.v10_15)],
     dependencies: [
-        // The client that `make generate` writes; a package by path goes by the name of its folder.
-        .package(path: "../../generated/swift")
+        // The client that `make generate` writes; a package by path goes by its folder's
+        // name, which is why this one's folder isn't called `swift` too.
+        .package(path: "../../../generated/swift")
     ],
     targets: [
         .executableTarget(

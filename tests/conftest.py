@@ -1,0 +1,83 @@
+"""What tests of the wire share. Imported here are only names for types: tests of the core need no web framework."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from stepscope.settings import Settings
+    from tests.web.asgi import Client
+    from tests.web.schemas import Contract
+    from tests.web.servers import Loading
+
+Serve = Callable[..., contextlib.AbstractAsyncContextManager["Client"]]
+
+
+@pytest.fixture(scope="session")
+def contract() -> Iterator[Contract]:
+    """The contract. Read once and found valid once, which is most of what it takes to build a server."""
+    from connexion.spec import OpenAPISpecification
+
+    from stepscope import app
+    from tests.web.schemas import Contract
+
+    judge = Contract()
+    OpenAPISpecification.from_dict(judge.document)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OpenAPISpecification, "_validate_spec", lambda self, spec: None)
+        patch.setattr(app, "load_document", lambda path: judge.document)
+        yield judge
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """A model repository for the echo runtime."""
+    from tests.web.servers import write_models
+
+    return write_models(tmp_path / "models")
+
+
+@pytest.fixture
+def runtime(contract: Contract) -> Loading:
+    from tests.web.servers import Loading
+
+    return Loading()
+
+
+@pytest.fixture
+def settings(models: Path, tmp_path: Path) -> Callable[..., Settings]:
+    """Make settings by sections, with the model repository of this test."""
+    from stepscope.settings import Settings
+
+    def make(**sections: dict[str, Any]) -> Settings:
+        own = {"folders": [models], "builtin": False, "cache": tmp_path / "cache"}
+        return Settings.model_validate({**sections, "models": own | sections.get("models", {})})
+
+    return make
+
+
+@pytest.fixture
+def serve(settings: Callable[..., Settings], runtime: Loading, contract: Contract) -> Serve:
+    """Start a server with some settings, for the length of an `async with`."""
+    from stepscope.app import build
+    from tests.web.asgi import Client
+    from tests.web.servers import running
+
+    @contextlib.asynccontextmanager
+    async def start(**sections: dict[str, Any]) -> AsyncIterator[Client]:
+        async with running(build(settings(**sections), runtime)) as app:
+            yield Client(app.asgi, contract)
+
+    return start
+
+
+@pytest.fixture
+async def client(serve: Serve) -> AsyncIterator[Client]:
+    """A server as it is without configuration."""
+    async with serve() as client:
+        yield client

@@ -1,0 +1,124 @@
+"""Every example of the contract is valid, comes in pairs, and is really sent to a server with the real model."""
+
+import json
+from typing import Any
+
+import pytest
+
+from stepscope.app import build
+from stepscope.settings import Settings
+from tests.web.asgi import Client
+from tests.web.schemas import Contract
+from tests.web.servers import running
+
+Example = tuple[str, str, str, str, Any]
+"""Method, path, media type, key, value."""
+
+
+def requests(contract: Contract) -> list[Example]:
+    return [
+        (method, path, media, key, contract.resolve(example)["value"])
+        for method, path, operation in contract.operations()
+        for media, content in operation.get("requestBody", {}).get("content", {}).items()
+        for key, example in content.get("examples", {}).items()
+    ]
+
+
+def answers(contract: Contract) -> list[tuple[str, str, str, dict[str, Any], str, Any]]:
+    return [
+        (method, path, status, content["schema"], key, contract.resolve(example)["value"])
+        for method, path, operation in contract.operations()
+        for status, named in operation["responses"].items()
+        for media, content in contract.resolve(named)["content"].items()
+        for key, example in content.get("examples", {}).items()
+        if media.endswith("json")
+    ]
+
+
+def test_every_media_type_has_an_example(contract):
+    for method, path, operation in contract.operations():
+        bodies = [operation["requestBody"]] if "requestBody" in operation else []
+        for holder in [*bodies, *(contract.resolve(response) for response in operation["responses"].values())]:
+            for media, content in holder["content"].items():
+                assert content.get("examples") or media == "application/octet-stream", f"{method} {path} {media}"
+
+
+def test_requests_and_answers_are_paired_by_their_keys(contract):
+    for method, path, operation in contract.operations():
+        sent = {
+            key for m, p, media, key, _ in requests(contract) if (m, p) == (method, path) and media.endswith("json")
+        }
+        told = {key for m, p, s, _, key, _ in answers(contract) if (m, p, s) == (method, path, "200")}
+        if "requestBody" in operation:
+            assert sent
+            assert sent == told, f"{method} {path}"
+
+
+def test_examples_are_valid(contract):
+    for _, path, media, _, value in requests(contract):
+        if media.endswith("json"):
+            schema = contract.document["paths"][path]["post"]["requestBody"]["content"][media]["schema"]
+            contract.validate(schema, value)
+    for _, _, _, schema, _, value in answers(contract):
+        contract.validate(schema, value)
+
+
+def test_an_invalid_example_would_be_seen(contract):
+    with pytest.raises(Exception, match="is not of type"):
+        contract.validate({"$ref": "#/components/schemas/PredictorRef"}, {"id": 5})
+
+
+def test_examples_of_schemas_are_valid(contract):
+    for name, schema in contract.document["components"]["schemas"].items():
+        for field, described in schema.get("properties", {}).items():
+            if "example" in described:
+                assert contract.validate(described, described["example"]) is None, f"{name}.{field}"
+
+
+@pytest.fixture
+async def lenet(contract):
+    async with running(build(Settings())) as app:
+        yield Client(app.asgi, contract)
+
+
+async def test_every_request_is_answered_as_the_contract_says(contract, lenet):
+    """The client checks each answer against its operation."""
+    by_path = {
+        path: [value for _, p, media, _, value in requests(contract) if p == path]
+        for _, path, _ in contract.operations()
+    }
+    for opening in by_path["/api/predict/open"]:
+        for path, bodies in by_path.items():
+            for body in bodies:
+                if not isinstance(body, dict):
+                    continue
+                predictor = (await lenet.post("/api/predict/open", opening)).json()["id"]
+                reply = await lenet.post(path, with_predictor(body, predictor))
+                assert reply.status == 200, f"{path}: {reply.body!r}"
+    for method, path, operation in contract.operations():
+        if method == "GET":
+            assert (await lenet.get(path, example_query(contract, operation))).status == 200, path
+
+
+async def test_a_digit_of_the_examples_is_recognised(contract, lenet):
+    sent = {path: value for _, path, _, _, value in requests(contract)}
+    told = {path: value for _, path, status, _, _, value in answers(contract) if status == "200"}
+    predictor = (await lenet.post("/api/predict/open", {"model_name": "lenet"})).json()["id"]
+    for path in ("/api/predict/images", "/api/predict/tensors"):
+        reply = await lenet.post(path, with_predictor(sent[path], predictor))
+        best, shown = (document["responses"][0]["features"][0] for document in (reply.json(), told[path]))
+        assert best["classification"] == shown["classification"]
+
+
+def with_predictor(body: dict[str, Any], predictor: str) -> dict[str, Any]:
+    live = json.loads(json.dumps(body))
+    if "predictor" in live:
+        live["predictor"]["id"] = predictor
+    elif "id" in live:
+        live["id"] = predictor
+    return live
+
+
+def example_query(contract: Contract, operation: dict[str, Any]) -> str:
+    named = [contract.resolve(parameter) for parameter in operation.get("parameters", [])]
+    return "&".join(f"{parameter['name']}={parameter['schema']['example']}" for parameter in named)

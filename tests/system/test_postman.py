@@ -1,0 +1,57 @@
+"""The Postman collection: newman runs all of it against a live server, and it holds the whole contract."""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.system.live import Live, node
+
+ROOT = Path(__file__).parents[2]
+COLLECTION = ROOT / "generated" / "postman.json"
+CONTRACT = ROOT / "generated" / "openapi.yaml"
+Json = dict[str, Any]
+Route = tuple[str, str]
+
+
+def test_newman_runs_the_collection_green(server: Live, tmp_path: Path) -> None:
+    report = run_newman(server, tmp_path / "report.json")
+    failures = [failure["error"]["message"] for failure in report["failures"]]
+    assert failures == []
+    assert {answer["response"]["code"] for answer in report["executions"]} == {200}
+    assert len(report["executions"]) == len(operations())
+    assert report["stats"]["assertions"]["total"] >= len(operations())
+
+
+def test_the_collection_holds_every_operation() -> None:
+    collection = json.loads(COLLECTION.read_text())
+    assert sorted(routes(collection)) == sorted(operations())
+
+
+def run_newman(server: Live, report: Path) -> Json:
+    options = ["--env-var", f"baseUrl={server.url}", "--reporters", "cli,json", "--reporter-json-export", str(report)]
+    command = [*node("newman/bin/newman.js"), "run", str(COLLECTION), *options]
+    done = subprocess.run(command, cwd=report.parent, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    run: Json = json.loads(report.read_text())["run"]
+    return run
+
+
+def operations() -> set[Route]:
+    """Every method and path of the contract."""
+    paths = yaml.safe_load(CONTRACT.read_text())["paths"]
+    return {(method.upper(), path) for path, item in paths.items() for method in item if method != "parameters"}
+
+
+def routes(folder: Json) -> Iterator[Route]:
+    """Every method and path of a collection's folder, and of those in it."""
+    for item in folder["item"]:
+        if "item" in item:
+            yield from routes(item)
+        else:
+            parts = [re.sub(r"^:(.+)$", r"{\1}", part) for part in item["request"]["url"]["path"]]
+            yield item["request"]["method"], "/" + "/".join(parts)
