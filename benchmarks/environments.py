@@ -45,9 +45,7 @@ def python_of(folder: Path) -> Path:
 def versions(folder: Path, packages: list[str]) -> dict[str, str]:
     """Return the installed versions of some packages."""
     code = "import sys,importlib.metadata as m; print('\\n'.join(m.version(name) for name in sys.argv[1:]))"
-    done = subprocess.run(
-        [str(python_of(folder)), "-c", code, *packages], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([str(python_of(folder)), "-c", code, *packages], capture_output=True, text=True, check=True)
     return dict(zip(packages, done.stdout.split(), strict=True))
 
 

@@ -73,9 +73,7 @@ def _run(name: str, scratch: Path, seconds: float, ways: Sequence[str]) -> list[
             took = _times(step, subject.texts, batch, seconds)
             median = statistics.median(took)
             rate = batch * len(took) / sum(took)
-            found.append(
-                Found(way=way, threads=int(threads), batch=batch, images_per_s=rate, p50_ms=median * 1e3)
-            )
+            found.append(Found(way=way, threads=int(threads), batch=batch, images_per_s=rate, p50_ms=median * 1e3))
     return found
 
 
@@ -114,6 +112,7 @@ def _server(subject: Any) -> Step:
 
 def _eager(subject: Any) -> Step:
     import torch
+
     from stepscope.runtimes.torch.formats import load
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -124,6 +123,7 @@ def _eager(subject: Any) -> Step:
 def _frozen(subject: Any) -> Step:
     """The layers folded together by TorchScript, with the channels last where there are several."""
     import torch
+
     from stepscope.runtimes.torch.formats import load
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -142,6 +142,7 @@ def _frozen(subject: Any) -> Step:
 def _with(subject: Any, module: Callable[..., Any], device: Any) -> Step:
     import numpy as np
     import torch
+
     from stepscope.codecs import octets
     from stepscope.codecs.images import decode, preprocess
 

@@ -84,6 +84,8 @@ def _commit() -> str:
     git = shutil.which("git")
     if git is None:
         return "unknown"
-    head = subprocess.run([git, "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    head = subprocess.run(
+        [git, "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     dirty = subprocess.run([git, "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True, check=False)
     return (head.stdout.strip() or "unknown") + (" with changes" if dirty.stdout.strip() else "")

@@ -189,7 +189,7 @@ def start_ours(subject: Subject, settings: dict[str, dict[str, object]] | None =
         raise
     bodies = [images_body(predictor, [text]) for text in subject.texts]
     running.endpoint = Endpoint(port=port, path="/api/predict/images", bodies=bodies)
-    running.facts = {"predictor": predictor}
+    running.facts = {"predictor": predictor, "repository": str(subject.repository)}
     return running
 
 

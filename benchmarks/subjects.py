@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+
 from stepscope.core.manifest_documents import parse_manifest
 from stepscope.core.manifests import ImageSpec, Manifest, ModelFiles
 from stepscope.engine.manifest_files import read_yaml

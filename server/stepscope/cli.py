@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import secrets
-import socket
 import sys
 from pathlib import Path
 
@@ -15,9 +14,6 @@ from rich.logging import RichHandler
 
 from stepscope import __version__, settings
 from stepscope.core.errors import SettingsInvalid, StepscopeError
-
-BACKLOG = 2048
-"""Connections that wait to be taken; the system may allow fewer."""
 
 
 @click.group()
@@ -65,24 +61,15 @@ def _serve(loaded: settings.Settings) -> None:
     from stepscope import app
     from stepscope.web import serve as web
 
-    sock = _bind(loaded.server.host, loaded.server.port)
+    sock = web.listen(loaded.server.host, loaded.server.port)
     address, port = sock.getsockname()[:2]
     loaded = settings.bound(loaded, port)
     built = app.build(loaded)
     shown = f"[{address}]" if ":" in address else address
     click.echo(f"Stepscope {__version__} listens on http://{shown}:{port} (Swagger UI: http://{shown}:{port}/ui)")
     sys.stdout.flush()
-    web.run(built.asgi, built.root, sock=sock, drain=built.engine.drain, shutdown_s=loaded.server.shutdown_s)
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    """Return a listening socket: before anything is loaded, so that an address in use is told at once."""
-    try:
-        family, *_, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
-    except (OSError, UnicodeError) as fault:
-        reason = getattr(fault, "strerror", None) or str(fault)
-        raise SettingsInvalid(f"{host}:{port} can't be listened on: {reason}.") from fault
+    server = web.make_server(built.asgi, built.root, drain=built.engine.drain, shutdown_s=loaded.server.shutdown_s)
+    server.run([sock])
 
 
 @main.command()

@@ -23,7 +23,7 @@ PREFIX = "STEPSCOPE_"
 BUILTIN = Path(__file__).parent / "builtin"
 """The model repository that ships."""
 
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, le=1e9)]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -224,7 +224,7 @@ def _told(fault: ValidationError) -> str:
     for error in fault.errors():
         key = ".".join(str(part) for part in error["loc"])
         if error["type"] == "extra_forbidden":
-            lines.append(f"{key} is unknown.{_near(key, [*known_keys(), *Settings.model_fields])}")
+            lines.append(f"{key} is unknown.{_near(key, known_keys() if '.' in key else list(Settings.model_fields))}")
         else:
             # Instead of a key's digest somebody may have written the key.
             shown = "" if key.startswith("auth.") else f" (it is {error['input']!r})"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from stepscope.codecs.features import best, classify, features, probabilities
+from stepscope.codecs.features import FEW, best, classify, features, probabilities
 from stepscope.core.errors import PredictionFailed
 from stepscope.core.manifests import OutputSpec
 from stepscope.core.predictions import (
@@ -82,7 +82,9 @@ def test_a_batch_is_classified_as_its_inputs_are_one_by_one(batch: np.ndarray[An
     labels = tuple("abcdef")
     together = classify(batch, labels, 3, softmax=True)
     assert together == [classify(row[np.newaxis], labels, 3, softmax=True)[0] for row in batch]
-    assert together == [read(FeatureType.CLASSIFICATION, row, softmax=True, labels=labels, limit=3) for row in batch]
+    for row, found in zip(batch, together, strict=True):
+        alone = read(FeatureType.CLASSIFICATION, row, softmax=True, labels=labels, limit=3)
+        assert [feature.probability for feature in alone] == pytest.approx([feature.probability for feature in found])
 
 
 def test_integer_scores_are_ordered_as_numbers() -> None:
@@ -185,3 +187,18 @@ def test_outputs_that_the_manifest_does_not_describe_fail(
 ) -> None:
     with pytest.raises(PredictionFailed):
         features(outputs, OutputSpec(type="", feature_type=kind, probabilities_layer=0), labels, 0)
+
+
+@given(
+    numbers=st.lists(st.floats(width=32), min_size=1, max_size=FEW),
+    limit=st.integers(0, 12),
+    softmax=st.booleans(),
+)
+def test_few_classes_come_out_as_many_do(numbers: list[float], limit: int, softmax: bool) -> None:
+    spec = OutputSpec(type="classification", feature_type=FeatureType.CLASSIFICATION, softmax=softmax)
+    row = np.asarray(numbers, np.float32)
+    few = features((row,), spec, ("a", "b"), limit)
+    many = classify(row[None], ("a", "b"), limit, softmax=softmax)[0]
+    assert [feature.probability for feature in few] == pytest.approx([feature.probability for feature in many])
+    if not softmax:  # sums of weights may differ in the last digit, and so may the order of near-equal ones
+        assert [feature.payload for feature in few] == [feature.payload for feature in many]

@@ -18,7 +18,6 @@ COMMAND = (str(Path(sys.executable).with_name("stepscope")), "serve")
 START_S = 120.0
 STOP_S = 40.0
 
-ROOT = Path(__file__).parents[2]
 KEY = "the-key-of-the-tests"
 KEYED = {"STEPSCOPE_AUTH__KEYS": f'{{"tester": "{hashlib.sha256(KEY.encode()).hexdigest()}"}}'}
 """The environment of a server that asks for `KEY`."""
@@ -109,7 +108,7 @@ def _ready(url: str) -> bool:
         return False
 
 
-def node(script: str) -> list[str]:
-    """Return the command that runs a script of an installed npm package, or of the tests."""
+def node_command() -> str:
+    """Return the Node.js that came with the environment, or else the machine's."""
     beside_python = Path(sys.executable).with_name("node")
-    return [str(beside_python) if beside_python.exists() else "node", str(ROOT / "node_modules" / script)]
+    return str(beside_python) if beside_python.exists() else "node"

@@ -9,10 +9,11 @@ from typing import Any
 
 import yaml
 
-from tests.system.live import Live, node
+from tests.system.live import Live, node_command
 
 ROOT = Path(__file__).parents[2]
 COLLECTION = ROOT / "generated" / "postman.json"
+NEWMAN = ROOT / "node_modules" / "newman" / "bin" / "newman.js"
 CONTRACT = ROOT / "generated" / "openapi.yaml"
 Json = dict[str, Any]
 Route = tuple[str, str]
@@ -34,7 +35,7 @@ def test_the_collection_holds_every_operation() -> None:
 
 def run_newman(server: Live, report: Path) -> Json:
     options = ["--env-var", f"baseUrl={server.url}", "--reporters", "cli,json", "--reporter-json-export", str(report)]
-    command = [*node("newman/bin/newman.js"), "run", str(COLLECTION), *options]
+    command = [node_command(), str(NEWMAN), "run", str(COLLECTION), *options]
     done = subprocess.run(command, cwd=report.parent, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     run: Json = json.loads(report.read_text())["run"]

@@ -60,7 +60,7 @@ async def running(app: App) -> AsyncIterator[App]:
     """Run an app's life around the block, as uvicorn does."""
     inbox: asyncio.Queue[Any] = asyncio.Queue()
     outbox: asyncio.Queue[Any] = asyncio.Queue()
-    life = asyncio.create_task(app.asgi({"type": "lifespan"}, inbox.get, outbox.put))
+    life = asyncio.ensure_future(app.asgi({"type": "lifespan"}, inbox.get, outbox.put))
     await inbox.put({"type": "lifespan.startup"})
     assert (await outbox.get())["type"] == "lifespan.startup.complete"
     try:

@@ -81,7 +81,23 @@ async def test_another_type_at_the_top_is_told(survivor, path, document):
     assert reply.json()["detail"].startswith("The body: Expected `object`, got ")
 
 
-WRONG = [None, True, 5, -1.5, "text", [], [None], {}, {"id": 5}, {"id": None}, [[]], [5], 1e308, 10**400, "\x00" * 300]
+WRONG: list[object] = [
+    None,
+    True,
+    5,
+    -1.5,
+    "text",
+    [],
+    [None],
+    {},
+    {"id": 5},
+    {"id": None},
+    [[]],
+    [5],
+    1e308,
+    10**400,
+    "\x00" * 300,
+]
 
 
 @pytest.mark.parametrize("path", POSTS)

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import io
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -17,10 +18,10 @@ OPEN, URLS, IMAGES, TENSORS, DATASET, RESET, CLOSE = (
 async def opened(client: Client, model: str = "sum", **options) -> str:
     reply = await client.post(OPEN, {"model_name": model, "options": options})
     assert reply.status == 200, reply.body
-    return reply.json()["id"]
+    return str(reply.json()["id"])
 
 
-def tensor(value: float, name: str = "", **more) -> dict:
+def tensor(value: float, name: str = "", **more: Any) -> dict[str, Any]:
     return {"id": name, "shape": [2], "data": [value, 1.0], **more}
 
 

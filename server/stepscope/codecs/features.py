@@ -4,6 +4,7 @@ A limit of 0 keeps all features. NaN counts as the lowest probability, and proba
 neither JSON nor the contract has room for anything else.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -27,6 +28,11 @@ from stepscope.core.predictions import (
 
 Outputs = tuple[Array, ...]
 Floats = NDArray[np.float64]
+
+FEW = 64
+"""Up to so many classes a plain list is sorted faster than an array."""
+_LARGEST = float(np.finfo(np.float64).max)
+_SMALLEST = float(np.finfo(np.float64).tiny)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +100,29 @@ def _label(labels: Sequence[str], index: int) -> str:
 
 
 def _classification(it: _Reading) -> list[Feature]:
+    scores = it.outputs[it.spec.probabilities_layer]
+    if scores.size <= FEW:
+        return _few_classes(scores.reshape(-1).tolist(), it)
     return _classes(_row(it), it.labels, it.limit)
+
+
+def _few_classes(scores: list[float], it: _Reading) -> list[Feature]:
+    """Do what `_classes` does, without numpy: for ten classes in 8 us instead of 60."""
+    numbers = [min(float(score), _LARGEST) if score == score else -math.inf for score in scores]
+    if it.spec.softmax:
+        top = max(numbers, default=0.0)
+        weights = [math.exp(number - (top if math.isfinite(top) else 0.0)) for number in numbers]
+        total = max(sum(weights), _SMALLEST)
+        numbers = [weight / total for weight in weights]
+    order = sorted(range(len(numbers)), key=numbers.__getitem__, reverse=True)
+    return [
+        Feature(
+            FeatureType.CLASSIFICATION,
+            min(max(numbers[index], 0.0), 1.0),
+            Classification(index, _label(it.labels, index)),
+        )
+        for index in order[: it.limit or None]
+    ]
 
 
 def _row(it: _Reading) -> Floats:

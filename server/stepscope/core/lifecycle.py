@@ -22,9 +22,14 @@ class PredictorRecord:
     used_at: datetime
 
     @property
+    def lease(self) -> timedelta:
+        """How long it is kept without use."""
+        return timedelta(seconds=self.lease_s)
+
+    @property
     def expires_at(self) -> datetime:
         """When the lease ends if the predictor isn't used before."""
-        return self.used_at + timedelta(seconds=self.lease_s)
+        return self.used_at + self.lease
 
     def used(self, now: datetime) -> "PredictorRecord":
         """Return the record with its lease started again."""

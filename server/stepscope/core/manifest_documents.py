@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 import yaml
 
 from stepscope.core.errors import ManifestInvalid
+from stepscope.core.manifest_executions import execution_spec
 from stepscope.core.manifest_inputs import input_spec
 from stepscope.core.manifest_nodes import Node
 from stepscope.core.manifests import InputSpec, Manifest, OutputSpec, WeightsSpec
@@ -20,7 +21,7 @@ from stepscope.core.versions import ConstraintInvalid, VersionInvalid, parse_con
 _CODE = tuple(f"{when}{step}" for step in ("preprocess", "postprocess") for when in ("before_", "", "after_"))
 _KEYS = (
     *("name", "version", "framework", "container", "description", "references", "reference", "license"),
-    *("inputs", "output", "model", "attributes", "hidden", *_CODE),
+    *("inputs", "output", "model", "attributes", "hidden", "execution", *_CODE),
 )
 _MODEL_KEYS = (
     *("base_url", "graph_path", "weights_path", "graph_checksum", "weights_checksum", "is_archive"),
@@ -63,6 +64,7 @@ def parse_manifest(document: object, path: Path) -> Manifest:
         inputs=_inputs(root),
         output=_output(root),
         weights=_weights(root.node("model", _MODEL_KEYS)),
+        execution=execution_spec(root),
         folder=path.parent,
         container=_container(root),
         description=root.text("description").strip(),

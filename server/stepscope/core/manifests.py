@@ -96,6 +96,20 @@ class WeightsSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionSpec:
+    """How the model may run: `way` is one of `tuning.WAYS`, empty for the fastest.
+
+    `tolerance` is the largest relative difference from eager fp32, None for the default. `threads` are the CPU's.
+    `compile` says whether `torch.compile` is tried, None for the server's choice.
+    """
+
+    way: str = ""
+    threads: int | None = None
+    tolerance: float | None = None
+    compile: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFiles:
     """The local files of a model, checked and ready to load."""
 
@@ -125,6 +139,7 @@ class Manifest:
     inputs: tuple[InputSpec, ...]
     output: OutputSpec
     weights: WeightsSpec = WeightsSpec()
+    execution: ExecutionSpec = ExecutionSpec()
     folder: Path = Path()
     container: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     description: str = ""

@@ -5,15 +5,19 @@ import enum
 from stepscope.core.predictions import StepTime
 
 
-class Step(enum.Enum):
-    """One named part of a prediction."""
+class Step(enum.IntEnum):
+    """One named part of a prediction; the numbers are places in a `StepClock`."""
 
-    FETCH = "fetch"
-    DECODE = "decode"
-    PREPROCESS = "preprocess"
-    QUEUE = "queue"
-    PREDICT = "predict"
-    POSTPROCESS = "postprocess"
+    FETCH = 0
+    DECODE = 1
+    PREPROCESS = 2
+    QUEUE = 3
+    PREDICT = 4
+    POSTPROCESS = 5
+
+
+NAMES = tuple(step.name.lower() for step in Step)
+"""The steps' names on every wire, in their order."""
 
 
 class StepClock:
@@ -22,22 +26,19 @@ class StepClock:
     __slots__ = ("_counts", "_seconds")
 
     def __init__(self) -> None:
-        self._seconds: dict[Step, float] = {}
-        self._counts: dict[Step, int] = {}
+        self._seconds = [0.0] * len(NAMES)
+        self._counts = [0] * len(NAMES)
 
     def add(self, step: Step, seconds: float, count: int = 1) -> None:
         """Note that `count` inputs spent `seconds` in a step, together."""
-        self._seconds[step] = self._seconds.get(step, 0.0) + seconds
-        self._counts[step] = self._counts.get(step, 0) + count
+        self._seconds[step] += seconds
+        self._counts[step] += count
 
     def seconds(self, step: Step) -> float:
         """Return what a step took so far."""
-        return self._seconds.get(step, 0.0)
+        return self._seconds[step]
 
     def times(self) -> list[StepTime]:
         """Return the steps that were taken, in their order."""
-        return [
-            StepTime(name=step.value, duration_s=self._seconds[step], count=self._counts[step])
-            for step in Step
-            if step in self._seconds
-        ]
+        found = zip(NAMES, self._seconds, self._counts, strict=True)
+        return [StepTime(name, seconds, count) for name, seconds, count in found if count]

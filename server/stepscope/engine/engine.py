@@ -1,10 +1,9 @@
 """The one door for every dialect: open, predict, close."""
 
 import asyncio
-import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from stepscope.core.admission import Admission, AdmissionLimits
@@ -103,13 +102,16 @@ class Engine:
         manifest = self.catalog.resolve(ref)
         device = self._device(options.device)
         record = await self._predictors.open(manifest, device, options, owner)
+        limit_s = options.timeout_s or self._limits.timeout_s
         try:
-            async with self._within(options.timeout_s), self._models.lease(manifest, device, record.id):
+            async with asyncio.timeout(limit_s), self._models.lease(manifest, device, record.id):
                 if options.persist:
                     self._models.keep(manifest, device)
-        except BaseException:
+        except BaseException as fault:
             await self._predictors.close(record.id, owner)
             await self._models.leave(record.id)
+            if isinstance(fault, TimeoutError):
+                raise DeadlineExceeded(limit_s) from None
             raise
         return record, manifest
 
@@ -158,9 +160,10 @@ class Engine:
         self, record: PredictorRecord, inputs: Sequence[Input], options: Options, keep_outputs: bool
     ) -> Prediction:
         started = time.perf_counter()
+        limit_s = options.timeout_s or self._limits.timeout_s
         work: Work | None = None
         try:
-            async with self._within(options.timeout_s):
+            async with asyncio.timeout(limit_s):
                 plan = await self._plans.get(record)
                 async with self._models.lease(plan.manifest, record.device, record.id) as model:
                     work = Work(
@@ -174,11 +177,11 @@ class Engine:
                         keep_outputs=keep_outputs,
                     )
                     await self._pipeline.run(work)
-        except DeadlineExceeded as late:
+        except TimeoutError:
             if work is None:
-                raise DeadlineExceeded(late.timeout_s, 0, len(inputs)) from None
+                raise DeadlineExceeded(limit_s, 0, len(inputs)) from None
             partial = self._prediction(record, plan, work, started)
-            raise DeadlineExceeded(late.timeout_s, work.done, len(inputs), partial) from None
+            raise DeadlineExceeded(limit_s, work.done, len(inputs), partial) from None
         return self._prediction(record, plan, work, started)
 
     def _prediction(self, record: PredictorRecord, plan: Plan, work: Work, started: float) -> Prediction:
@@ -193,15 +196,6 @@ class Engine:
             framework_version=self.runtime.framework_version,
             device=str(record.device),
         )
-
-    @contextlib.asynccontextmanager
-    async def _within(self, timeout_s: float | None) -> AsyncIterator[None]:
-        limit_s = timeout_s or self._limits.timeout_s
-        try:
-            async with asyncio.timeout(limit_s):
-                yield
-        except TimeoutError:
-            raise DeadlineExceeded(limit_s) from None
 
     def _device(self, wanted: DeviceRef | None) -> DeviceRef:
         """Return the device asked for; the best one instead of one that isn't here."""

@@ -18,7 +18,7 @@ from stepscope.core.predictions import (
     StepTime,
     Summary,
 )
-from stepscope.core.steps import Step
+from stepscope.core.steps import NAMES
 from stepscope.engine.datasets import DatasetItem, Datasets
 from stepscope.engine.engine import Engine
 
@@ -141,12 +141,9 @@ def _next_batch(elements: Iterator[DatasetItem], size: int) -> list[DatasetItem]
 
 def _summed(parts: list[Prediction]) -> list[StepTime]:
     times = [step for part in parts for step in part.steps]
-    return [
-        StepTime(
-            name=step.value,
-            duration_s=sum(time.duration_s for time in times if time.name == step.value),
-            count=sum(time.count for time in times if time.name == step.value),
-        )
-        for step in Step
-        if any(time.name == step.value for time in times)
-    ]
+    summed = []
+    for name in NAMES:
+        same = [time for time in times if time.name == name]
+        if same:
+            summed.append(StepTime(name, sum(time.duration_s for time in same), sum(time.count for time in same)))
+    return summed

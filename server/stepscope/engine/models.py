@@ -3,8 +3,7 @@
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from stepscope.core.errors import ModelUnavailable
@@ -42,19 +41,12 @@ class Models:
         self._limit_bytes = limit_bytes
         self._entries: OrderedDict[Key, _Entry] = OrderedDict()
 
-    @asynccontextmanager
-    async def lease(self, manifest: Manifest, device: DeviceRef, user: str = "") -> AsyncIterator[LoadedModel]:
-        """Lend a loaded model; it isn't dropped while it is lent. Raises `ModelUnavailable`."""
+    def lease(self, manifest: Manifest, device: DeviceRef, user: str = "") -> "Lease":
+        """Lend a loaded model within `async with`; it isn't dropped while it is lent. Raises `ModelUnavailable`."""
         entry = self._entry(manifest, device)
         if user:
             entry.users.add(user)
-        entry.leases += 1
-        try:
-            yield await self._loaded(manifest, device, entry)
-        finally:
-            entry.leases -= 1
-            if entry.dropped and entry.leases == 0:
-                await self._close(entry)
+        return Lease(self, manifest, device, entry)
 
     def loaded_bytes(self, device: DeviceRef) -> int:
         """Bytes of the weights that are loaded on a device."""
@@ -93,7 +85,8 @@ class Models:
         self._entries.move_to_end(key)
         return entry
 
-    async def _loaded(self, manifest: Manifest, device: DeviceRef, entry: _Entry) -> LoadedModel:
+    async def loaded(self, manifest: Manifest, device: DeviceRef, entry: _Entry) -> LoadedModel:
+        """Wait for an entry's model. Raises `ModelUnavailable`, and forgets the entry then."""
         if entry.loading.done() and not entry.loading.cancelled() and entry.loading.exception() is None:
             return entry.loading.result()
         try:
@@ -130,13 +123,39 @@ class Models:
         entry.dropped = True
         freed = _size(entry)
         if entry.leases == 0:
-            await self._close(entry)
+            await self.dispose(entry)
         return freed
 
-    async def _close(self, entry: _Entry) -> None:
+    async def dispose(self, entry: _Entry) -> None:
+        """Give an entry's memory back."""
         entry.loading.cancel()
         if _size(entry):
             await asyncio.to_thread(entry.loading.result().close)
+
+
+class Lease:
+    """A loaded model on loan. A class, since every prediction enters one: a generator costs ten times as much."""
+
+    __slots__ = ("_device", "_entry", "_manifest", "_models")
+
+    def __init__(self, models: Models, manifest: Manifest, device: DeviceRef, entry: _Entry) -> None:
+        self._models = models
+        self._manifest = manifest
+        self._device = device
+        self._entry = entry
+
+    async def __aenter__(self) -> LoadedModel:
+        self._entry.leases += 1
+        try:
+            return await self._models.loaded(self._manifest, self._device, self._entry)
+        except BaseException:
+            self._entry.leases -= 1
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._entry.leases -= 1
+        if self._entry.dropped and self._entry.leases == 0:
+            await self._models.dispose(self._entry)
 
 
 def _size(entry: _Entry) -> int:

@@ -62,10 +62,8 @@ class Work:
 
     def finished(self) -> list[Answer]:
         """Return an answer for every input, those that were never run included."""
-        never = _failed("", InputCancelled())
         return [
-            answer or Answer(input_id=item.id, error=never.error)
-            for item, answer in zip(self.inputs, self.answers, strict=True)
+            answer or _failed(item.id, InputCancelled()) for item, answer in zip(self.inputs, self.answers, strict=True)
         ]
 
     @property

@@ -13,6 +13,9 @@ from stepscope.core.predictions import DeviceRef, Options
 REMEMBERED = timedelta(hours=1)
 """How long an expired predictor is told from one that never was."""
 
+TOUCH = timedelta(seconds=1)
+"""Uses closer together than this are noted once: a busy predictor costs the store a write a second."""
+
 
 def utc_now() -> datetime:
     """Return the time."""
@@ -48,8 +51,10 @@ class Predictors:
         """Return the record and start its lease again. Raises `PredictorNotFound`, `PredictorExpired`."""
         now = self._now()
         record = admitted(await self._store.get_predictor(predictor_id), predictor_id, owner, now)
-        await self._store.touch_predictor(predictor_id, now)
-        return record.used(now)
+        if now - record.used_at >= min(TOUCH, record.lease / 20):
+            await self._store.touch_predictor(predictor_id, now)
+            record = record.used(now)
+        return record
 
     async def close(self, predictor_id: str, owner: str) -> PredictorRecord:
         """Take the record out; of two callers at once, one gets it. Raises as `use` does."""

@@ -96,6 +96,8 @@ def _decoder(kind: Any) -> Decode:
 
     def read(body: bytes) -> Any:
         try:
+            if not body.isascii():
+                body.decode()  # msgspec checks the texts that it keeps, not those of unknown fields
             return decode(body)
         except msgspec.ValidationError as error:
             raise explain(error, kind) from None

@@ -9,12 +9,15 @@ from types import FrameType
 import uvicorn
 from starlette.types import ASGIApp
 
+from stepscope.core.errors import SettingsInvalid
 from stepscope.web.connection import Connection
 from stepscope.web.root import Root
 
 log = logging.getLogger("stepscope.web")
 
 POLL_S = 0.05
+BACKLOG = 2048
+"""Connections that wait to be taken; the system may allow fewer."""
 
 
 class Server(uvicorn.Server):
@@ -69,8 +72,8 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def run(asgi: ASGIApp, root: Root, *, sock: socket.socket, drain: Callable[[], None], shutdown_s: float) -> None:
-    """Serve on a bound socket until a signal stops it."""
+def make_server(asgi: ASGIApp, root: Root, *, drain: Callable[[], None], shutdown_s: float) -> Server:
+    """Build the server around an app. `drain` is called when the app shall take nothing new."""
     config = uvicorn.Config(
         asgi,
         loop="uvloop",
@@ -81,8 +84,21 @@ def run(asgi: ASGIApp, root: Root, *, sock: socket.socket, drain: Callable[[], N
         access_log=False,
         server_header=False,
         date_header=True,
-        backlog=2048,
+        backlog=BACKLOG,
         timeout_graceful_shutdown=max(1, round(shutdown_s)),
         timeout_keep_alive=75,
     )
-    Server(config, root, drain, shutdown_s).run([sock])
+    return Server(config, root, drain, shutdown_s)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket: before anything is loaded, so that an address in use is told at once.
+
+    Raises `SettingsInvalid`.
+    """
+    try:
+        family, *_, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except (OSError, UnicodeError) as fault:
+        reason = getattr(fault, "strerror", None) or str(fault)
+        raise SettingsInvalid(f"{host}:{port} can't be listened on: {reason}.") from fault

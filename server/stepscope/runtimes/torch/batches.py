@@ -1,4 +1,8 @@
-"""Running a model on a batch: numpy arrays in, numpy arrays out, an input's share of them apart."""
+"""Running a model on a batch: numpy arrays in, numpy arrays out, an input's share of them apart.
+
+An input array is copied once, into a buffer that is used again for the next batch (page-locked for a GPU). Answers
+never share memory with it: an output that does is copied.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +16,13 @@ from stepscope.core.predictions import Array
 
 Module = Callable[..., object]
 """A loaded model: tensors of shape (batch, ...) to a tensor, or a sequence or mapping of them."""
+Tensors = tuple[torch.Tensor, ...]
+Run = Callable[[Tensors], Tensors]
+"""A model made ready to run in one way: its input tensors of shape (batch, ...) to its output tensors in order."""
+
+KEPT_BYTES = 64 * 2**20
+"""Larger batches get a buffer of their own that isn't kept."""
+_KEPT_VIEWS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +31,10 @@ class BatchSizes:
 
     smallest: int = 1
     largest: int | None = None
+
+    def nearest(self, count: int) -> int:
+        """Return the size nearest to a count."""
+        return max(self.smallest, min(count, self.largest or count))
 
 
 ANY_BATCH = BatchSizes()
@@ -44,12 +59,55 @@ def _sizes_of(dimension: int | torch.SymInt, program: ExportedProgram) -> BatchS
     return BatchSizes(max(1, int(bounds.lower)), largest)
 
 
-def run(model: Module, sizes: BatchSizes, device: torch.device, batch: Sequence[Inputs]) -> list[Outputs]:
+class Staging:
+    """The buffers through which batches go to a device, one for each input of the model."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._buffers: dict[int, torch.Tensor] = {}
+        self._views: dict[tuple[object, ...], tuple[Array, torch.Tensor]] = {}
+
+    def put(self, place: int, arrays: Sequence[Array]) -> torch.Tensor:
+        """Copy the arrays of the input at `place` side by side; the tensor on the device is (batch, ...)."""
+        first = arrays[0]
+        array, tensor = self._view(place, (len(arrays), *first.shape), first.dtype)
+        np.stack(arrays, out=array, casting="no")
+        return tensor.to(self._device, non_blocking=True)
+
+    def holds(self, tensor: torch.Tensor) -> bool:
+        """Whether a tensor lies in one of the buffers."""
+        address = tensor.untyped_storage().data_ptr()
+        return any(address == buffer.untyped_storage().data_ptr() for buffer in self._buffers.values())
+
+    def _view(self, place: int, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> tuple[Array, torch.Tensor]:
+        key = (place, shape, dtype.num)
+        view = self._views.get(key)
+        if view is None:
+            view = self._new_view(place, shape, dtype)
+            if len(self._views) >= _KEPT_VIEWS:
+                self._views.clear()
+            if self.holds(view[1]):
+                self._views[key] = view
+        return view
+
+    def _new_view(self, place: int, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> tuple[Array, torch.Tensor]:
+        needed = int(np.prod(shape)) * dtype.itemsize
+        buffer = self._buffers.get(place)
+        if buffer is None or buffer.numel() < needed:
+            buffer = torch.empty(max(needed, 1), dtype=torch.uint8, pin_memory=self._device.type == "cuda")
+            if needed <= KEPT_BYTES:
+                self._views = {key: view for key, view in self._views.items() if key[0] != place}
+                self._buffers[place] = buffer
+        array: Array = buffer.numpy()[:needed].view(dtype).reshape(shape)
+        return array, torch.from_numpy(array)
+
+
+def run_batch(run: Run, sizes: BatchSizes, staging: Staging, batch: Sequence[Inputs]) -> list[Outputs]:
     """Run the inputs in as few calls as the model allows; the same length and order come back."""
     return [
         outputs
         for part in _parts(batch, sizes.largest or len(batch))
-        for outputs in _run_once(model, _padded(part, sizes.smallest), device)[: len(part)]
+        for outputs in _run_once(run, _padded(part, sizes.smallest), staging)[: len(part)]
     ]
 
 
@@ -60,20 +118,16 @@ def _parts(batch: Sequence[Inputs], largest: int) -> Iterator[Sequence[Inputs]]:
 
 def _padded(part: Sequence[Inputs], smallest: int) -> Sequence[Inputs]:
     """Repeat the last input until the model takes the batch; the caller drops what comes of it."""
-    return [*part, *[part[-1]] * (smallest - len(part))]
+    return [*part, *[part[-1]] * (smallest - len(part))] if len(part) < smallest else part
 
 
-def _run_once(model: Module, part: Sequence[Inputs], device: torch.device) -> list[Outputs]:
+def _run_once(run: Run, part: Sequence[Inputs], staging: Staging) -> list[Outputs]:
     with torch.inference_mode():
-        tensors = [_tensor(arrays, device) for arrays in zip(*part, strict=True)]
-        answers = [_array(tensor) for tensor in _flat(model(*tensors))]
-    if any(answer.ndim == 0 or len(answer) != len(part) for answer in answers):
-        raise ValueError(f"the model answered {[answer.shape for answer in answers]} for {len(part)} inputs")
-    return [tuple(answer[place, ...] for answer in answers) for place in range(len(part))]
-
-
-def _tensor(arrays: Sequence[Array], device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(np.stack(arrays)).to(device)
+        tensors = tuple(staging.put(place, arrays) for place, arrays in enumerate(zip(*part, strict=True)))
+        layers = [_array(tensor.clone() if staging.holds(tensor) else tensor) for tensor in run(tensors)]
+    if any(layer.ndim == 0 or len(layer) != len(part) for layer in layers):
+        raise ValueError(f"the model answered {[layer.shape for layer in layers]} for {len(part)} inputs")
+    return [tuple([layer[place, ...] for layer in layers]) for place in range(len(part))]
 
 
 def _array(tensor: torch.Tensor) -> Array:
@@ -83,15 +137,15 @@ def _array(tensor: torch.Tensor) -> Array:
     return array
 
 
-def _flat(answer: object) -> Iterator[torch.Tensor]:
+def flat(answer: object) -> Iterator[torch.Tensor]:
     """Yield the tensors of an answer in order: a tensor, or sequences and mappings of them."""
     if isinstance(answer, torch.Tensor):
         yield answer
     elif isinstance(answer, Mapping):
         for value in answer.values():
-            yield from _flat(value)
+            yield from flat(value)
     elif isinstance(answer, list | tuple):
         for value in answer:
-            yield from _flat(value)
+            yield from flat(value)
     elif answer is not None:
         raise TypeError(f"the model answered a {type(answer).__name__}, not tensors")

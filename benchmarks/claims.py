@@ -1,0 +1,105 @@
+"""What must hold, beside what was measured."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.serving import MANY_SIDE
+from benchmarks.serving_report import limits, spread
+from benchmarks.sides import OURS
+from benchmarks.turns import Spread, shown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A figure with its bound: at least, or at most."""
+
+    text: str
+    value: float
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the figure is within its bound."""
+        low = self.at_least is None or self.value >= self.at_least
+        return low and (self.at_most is None or self.value <= self.at_most)
+
+
+def show(found: dict[str, Any], console: Console) -> None:
+    """Print the claims that this run can judge."""
+    claims = [*_serving(found.get("serving")), *_open_loop(found.get("open_loop")), *_tensors(found.get("tensors"))]
+    if not claims:
+        return
+    table = Table(title="What must hold (medians of this run)")
+    for column in ("claim", "bound", "measured", ""):
+        table.add_column(column, justify="left" if column == "claim" else "right")
+    for claim in claims:
+        bound = f">= {claim.at_least:g}" if claim.at_least is not None else f"<= {claim.at_most:g}"
+        table.add_row(claim.text, bound, shown(claim.value), "[green]holds[/]" if claim.holds else "[red]doesn't[/]")
+    console.print(table)
+
+
+def _serving(found: dict[str, Any] | None) -> Iterator[Claim]:
+    subjects = (found or {}).get("subjects", {})
+    if "lenet" in subjects:
+        yield from _lenet(subjects["lenet"])
+    if "resnet50" in subjects:
+        yield from _resnet50(subjects["resnet50"])
+
+
+def _lenet(result: dict[str, Any]) -> Iterator[Claim]:
+    if rates := _of_peers(result, "32", "requests_per_s"):
+        best = max(rates.values())
+        ours = _of(result, OURS, "32", "requests_per_s")
+        yield Claim(text="lenet, 32 connections: times the best peer's answers/s", value=ours / best, at_least=8.0)
+        least = min(_of_peers(result, "32", "p99_ms").values())
+        p99 = _of(result, OURS, "32", "p99_ms") / least
+        yield Claim(text="lenet, 32 connections: share of the best peer's p99", value=p99, at_most=1.0)
+    many = _of(result, MANY_SIDE, "32", "requests_per_s") / limits(result, 32).median
+    yield Claim(text="lenet, 32 images a request: share of the in-process limit", value=many, at_least=0.5)
+    if "fastapi" in result["facts"]:
+        p50 = _of(result, OURS, "1", "p50_ms") / _of(result, "fastapi", "1", "p50_ms")
+        yield Claim(text="lenet, 1 connection: share of FastAPI's median", value=p50, at_most=0.65)
+
+
+def _resnet50(result: dict[str, Any]) -> Iterator[Claim]:
+    ours = _of(result, OURS, "8", "requests_per_s")
+    if rates := _of_peers(result, "8", "requests_per_s"):
+        text = "resnet50, 8 connections: times the best peer's answers/s (3 with bf16 allowed)"
+        yield Claim(text=text, value=ours / max(rates.values()), at_least=1.6)
+    # Batches of 8 form at 8 connections; the better of the two measured sizes stands for them.
+    same = max(limits(result, batch, "server").median for batch in (1, 32))
+    yield Claim(text="resnet50, 8 connections: share of the limit, same execution", value=ours / same, at_least=0.95)
+
+
+def _open_loop(found: dict[str, Any] | None) -> Iterator[Claim]:
+    for subject, result in (found or {}).get("subjects", {}).items():
+        p99 = {
+            side: Spread.of([point["p99_ms"] for point in by_share["0.75"]]).median
+            for side, by_share in result["sides"].items()
+            if "0.75" in by_share
+        }
+        ours = p99.pop(OURS, None)
+        if ours is not None and p99:
+            text = f"{subject}, open loop at 75 % of capacity: share of the best peer's p99"
+            yield Claim(text=text, value=ours / min(p99.values()), at_most=0.5)
+
+
+def _tensors(found: dict[str, Any] | None) -> Iterator[Claim]:
+    for way, values in (found or {}).get("over_the_model_ms", {}).items():
+        bound = found["allowed_ms"][way] if found else 0.0
+        text = f"a 3x224x224 tensor as {way}: ms over the model"
+        yield Claim(text=text, value=Spread.of(values).median, at_most=bound)
+
+
+def _of(result: dict[str, Any], side: str, connections: str, key: str) -> float:
+    return spread(result["sides"][side][connections], key).median
+
+
+def _of_peers(result: dict[str, Any], connections: str, key: str) -> dict[str, float]:
+    peers = [side for side in result["facts"] if side != OURS]
+    return {peer: _of(result, peer, connections, key) for peer in peers}

@@ -1,0 +1,1 @@
+"""Models that the benchmarks make: no weights are fetched."""

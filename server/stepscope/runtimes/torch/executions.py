@@ -1,0 +1,197 @@
+"""The ways of running a model, one function for each form: from a module to something that takes and gives tensors.
+
+None of them changes the module that it is given; where a way needs other weights, it works on a copy.
+"""
+
+import copy
+import os
+import shutil
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.jit import ScriptModule, TracerWarning
+
+from stepscope.core.tuning import FP32_TOLERANCE, LEAST_FOR_BF16, LEAST_FOR_TF32, Form, Precision, Way
+from stepscope.runtimes.torch.batches import Module, Run, Tensors, flat
+from stepscope.runtimes.torch.faults import LoadFault
+from stepscope.runtimes.torch.graphs import captured
+
+COMPILED_FROM_S = {"cpu": 0.05, "cuda": 0.005}
+"""Time of one eager run at batch 1 from which `compile = "auto"` tries `torch.compile`: below it the compiler's own
+memory (some 300 MB) and minutes of work cost more than they bring."""
+COMPILED_BUDGET_S = 60.0
+"""The budget that `compile = "auto"` asks for besides: compiling a ResNet-50 takes a minute on two cores."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """What a way is built with: the model's inputs, and the batch sizes that CUDA graphs are captured for."""
+
+    tensors: Tensors
+    steps: tuple[int, ...] = ()
+
+
+def build(model: Module, way: Way, example: Example) -> Run:
+    """Make a model ready to run in a way. Raises `LoadFault`, and whatever torch raises."""
+    return _BUILDERS[way.form](_converted(model, way), way, example)
+
+
+def possible_ways(model: Module, device: torch.device, tolerance: float, example: Tensors) -> list[Way]:
+    """Return the ways to try on a device, eager first, those that most often win before the rest."""
+    layouts = (False, True) if isinstance(model, nn.Module) and any(each.ndim == 4 for each in example) else (False,)
+    forms = (Form.GRAPHS, Form.EAGER) if device.type == "cuda" else (Form.FROZEN, Form.EAGER)
+    ways = [
+        Way(form, channels_last=layout, precision=precision)
+        for precision in reversed(_precisions(device, tolerance, example))
+        for form in forms
+        for layout in layouts
+        # TF32 is a switch of the whole process: only a captured graph keeps it to itself.
+        if precision is not Precision.TF32 or form is Form.GRAPHS
+    ]
+    return [Way(), *(way for way in ways if way != Way())]
+
+
+def compiled_ways(ways: list[Way]) -> list[Way]:
+    """Return the ways that compile, one for each precision, in the layout that compiled code prefers."""
+    layout = any(way.channels_last for way in ways)
+    precisions = dict.fromkeys(way.precision for way in ways if way.precision is not Precision.TF32)
+    return [Way(Form.COMPILED, channels_last=layout, precision=precision) for precision in precisions]
+
+
+def has_compiler(device: torch.device) -> bool:
+    """Whether `torch.compile` has what it needs: a C++ compiler, or Triton for a GPU."""
+    if device.type == "cuda":
+        return torch.utils._triton.has_triton()  # type: ignore[no-any-return]
+    return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "c++", "clang++"))
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether bfloat16 is calculated by instructions of its own: elsewhere it is many times slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def _precisions(device: torch.device, tolerance: float, example: Tensors) -> list[Precision]:
+    if not any(each.dtype == torch.float32 for each in example):
+        return [Precision.FP32]
+    precisions = [Precision.FP32]
+    if device.type == "cuda" and tolerance >= LEAST_FOR_TF32 and torch.cuda.get_device_capability(device) >= (8, 0):
+        precisions.append(Precision.TF32)
+    if tolerance >= max(LEAST_FOR_BF16, FP32_TOLERANCE) and has_fast_bf16(device):
+        precisions.append(Precision.BF16)
+    return precisions
+
+
+def _converted(model: Module, way: Way) -> Module:
+    """Return the model in a way's layout and precision."""
+    if not way.channels_last and way.precision is not Precision.BF16:
+        return model
+    if not isinstance(model, nn.Module):
+        raise LoadFault("it can't be converted")
+    changed = copy.deepcopy(model)
+    if way.channels_last:
+        changed = changed.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return changed.to(torch.bfloat16) if way.precision is Precision.BF16 else changed
+
+
+def _inputs_for(way: Way) -> Callable[[torch.Tensor], torch.Tensor] | None:
+    """Return what turns an input into a way's layout and precision, None where nothing is to be done."""
+    dtype = torch.bfloat16 if way.precision is Precision.BF16 else torch.float32
+    if not way.channels_last and dtype is torch.float32:
+        return None
+
+    def convert(tensor: torch.Tensor) -> torch.Tensor:
+        wanted = dtype if tensor.dtype == torch.float32 else tensor.dtype
+        layout = torch.channels_last if way.channels_last and tensor.ndim == 4 else torch.preserve_format
+        return tensor.to(wanted, memory_format=layout)
+
+    return convert
+
+
+def _converting(run: Run, way: Way) -> Run:
+    convert = _inputs_for(way)
+    return run if convert is None else lambda tensors: run(tuple(map(convert, tensors)))
+
+
+def eager(model: Module) -> Run:
+    """Run a module as it is."""
+    return lambda tensors: tuple(flat(model(*tensors)))
+
+
+def _eager(model: Module, way: Way, _example: Example) -> Run:
+    return _converting(eager(model), way)
+
+
+def _frozen(model: Module, way: Way, example: Example) -> Run:
+    """Trace the model into a graph with its weights as constants, and optimise that.
+
+    These are the passes of `torch.jit.freeze` and `optimize_for_inference`, called one by one (torch 2.13,
+    `torch/csrc/jit/passes/frozen_graph_optimizations.cpp`, `jit/api/module.cpp`). The public functions keep every
+    module that was ever traced in one registry: 114 MB for each load of a ResNet-50. A graph of our own doesn't.
+    """
+    with torch.no_grad():
+        graph = _traced(model, tuple(_converted_inputs(way, example.tensors)))
+        torch._C._jit_pass_inline(graph)
+        torch._C._jit_pass_optimize_frozen_graph(graph, True)
+        torch._C._jit_pass_fuse_frozen_conv_add_relu(graph)
+        torch._C._jit_pass_convert_frozen_ops_to_mkldnn(graph)
+        torch._C._jit_pass_transpose_frozen_linear(graph)
+        function = torch._C._create_function_from_graph("forward", graph)
+    return _converting(lambda tensors: tuple(flat(function(*tensors))), way)
+
+
+def _converted_inputs(way: Way, tensors: Tensors) -> Tensors:
+    """Return copies of the inputs in a way's layout and precision; a model may change its inputs."""
+    convert = _inputs_for(way)
+    return tuple(tensor.clone() if convert is None else convert(tensor.clone()) for tensor in tensors)
+
+
+def _traced(model: Module, inputs: Tensors) -> torch._C.Graph:
+    """Record what the model does with its inputs. Raises `LoadFault` where that depends on more than them."""
+    if isinstance(model, ScriptModule):
+        raise LoadFault("it is TorchScript already")
+    # What the tracer warns of is a trace that is right for this example only. The filter stays: to put the old ones
+    # back isn't safe beside other threads.
+    warnings.simplefilter("error", TracerWarning)
+    run = eager(model)
+    try:
+        traced = torch._C._create_graph_by_tracing(
+            lambda *tensors: run(tensors), inputs, lambda _: "", True, False, None, []
+        )
+    except SystemError as fault:  # the tracer's C++ goes on a little after its warning became an error
+        raise _values_decide() from fault
+    except TracerWarning as fault:
+        raise _values_decide() from fault
+    return traced[0]
+
+
+def _values_decide() -> LoadFault:
+    return LoadFault("its code takes decisions by the values or shapes of tensors, which a trace can't follow")
+
+
+def _compiled(model: Module, way: Way, example: Example) -> Run:
+    """Compile the model for any batch size, in this process: worker processes would stay."""
+    import torch._inductor.config as inductor
+
+    inductor.compile_threads = 1
+    compiled = torch.compile(model, dynamic=True)
+    run = _converting(eager(compiled), way)
+    with torch.inference_mode():
+        run(tuple(tensor.clone() for tensor in example.tensors))
+    return run
+
+
+def _graphs(model: Module, way: Way, example: Example) -> Run:
+    return captured(_converting(eager(model), way), example.tensors, example.steps, tf32=way.precision is Precision.TF32)
+
+
+_BUILDERS: dict[Form, Callable[[Module, Way, Example], Run]] = {
+    Form.EAGER: _eager,
+    Form.FROZEN: _frozen,
+    Form.COMPILED: _compiled,
+    Form.GRAPHS: _graphs,
+}

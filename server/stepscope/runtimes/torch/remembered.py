@@ -1,0 +1,119 @@
+"""What tuning found, kept on disk: one JSON file for each model, hardware and version, replaced as a whole."""
+
+import functools
+import hashlib
+import json
+import logging
+import os
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import msgspec
+import torch
+
+from stepscope.core.manifests import Manifest
+from stepscope.core.tuning import Execution
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+"""Raised when the files, or what the ways mean, change."""
+_LARGEST_BYTES = 2**20
+
+
+class Remembered:
+    """A folder of results. Files that can't be read count as absent."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def get(self, key: str) -> Execution | None:
+        """Return what was found."""
+        try:
+            content = self._path(key).read_bytes()
+            return msgspec.json.decode(content, type=Execution) if len(content) <= _LARGEST_BYTES else None
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.DecodeError) as fault:
+            log.warning("what was found for a model can't be read: %s", fault)
+            return None
+
+    def put(self, key: str, execution: Execution) -> None:
+        """Keep what was found; a folder that can't be written to costs another tuning, no more."""
+        path = self._path(key)
+        part = path.with_name(f".{uuid4().hex}.part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part.write_bytes(msgspec.json.encode(execution))
+            part.replace(path)
+        except OSError as fault:
+            log.warning("what was found for a model can't be kept: %s", fault.strerror)
+            part.unlink(missing_ok=True)
+
+    def forget(self, key: str) -> None:
+        """Drop what was found."""
+        self._path(key).unlink(missing_ok=True)
+
+    def _path(self, key: str) -> Path:
+        return self._folder / f"{key}.json"
+
+
+def key_of(manifest: Manifest, device: torch.device, asked: str) -> str:
+    """Return the key of a model's result: its files, its manifest's wishes, what else was asked, and the machine."""
+    weights, files = manifest.weights, manifest.files
+    paths = [files.weights, files.graph, files.architecture] if files else []
+    inputs = [[entry.type, repr(entry.spec)] for entry in manifest.inputs]
+    facts = {
+        "format": FORMAT,
+        "files": [_digest(path) for path in [*paths, *_examples(manifest)] if path is not None],
+        "architecture": [weights.architecture, repr(sorted(weights.arguments.items()))],
+        "inputs": inputs,
+        "output": [manifest.output.type, manifest.output.probabilities_layer],
+        "execution": repr(manifest.execution),
+        "asked": asked,
+        "torch": torch.__version__,
+        "machine": hardware(device.type, device.index or 0),
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@functools.cache
+def hardware(kind: str, index: int) -> tuple[str, ...]:
+    """Return what the speed of a device depends on."""
+    host = (platform.machine(), str(cores()), *_processor())
+    if kind != "cuda":
+        return host
+    major, minor = torch.cuda.get_device_capability(index)
+    driver = str(torch._C._cuda_getDriverVersion())
+    return (*host, torch.cuda.get_device_name(index), f"{major}.{minor}", str(torch.version.cuda), driver)
+
+
+def _processor() -> Iterator[str]:
+    """Yield the first processor's model and its instruction sets, as Linux tells them."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
+    except OSError:
+        lines = []
+    yield from (line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part")))
+
+
+def _examples(manifest: Manifest) -> list[Path]:
+    return [path for name in ("example.npy", "example.npz") if (path := manifest.folder / name).is_file()]
+
+
+def _digest(path: Path) -> str:
+    status = path.stat()
+    return _digest_of(path, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=256)
+def _digest_of(path: Path, _changed_ns: int, _size_bytes: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
