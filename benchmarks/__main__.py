@@ -43,7 +43,7 @@ def _words(_context: click.Context, parameter: click.Parameter, value: str | Non
 @click.argument("names", nargs=-1, type=click.Choice(list(MEASUREMENTS)))
 @click.option("--quick", is_flag=True, help="The core alone: LeNet at 1 and 32 connections, in minutes.")
 @click.option("--rounds", type=click.IntRange(1), help="Rounds in which the sides take turns; 5, quick 3.")
-@click.option("--seconds", type=click.FloatRange(1.0), help="How long a point is measured; 5, quick 3.")
+@click.option("--seconds", type=click.FloatRange(1.0), help="How long a point is measured; 5, quick 2.")
 @click.option("--peers", callback=_words, help="Peers to measure, with commas between them; all if not given.")
 @click.option("--models", callback=_words, help="Models to measure, with commas between them; all, quick lenet.")
 def main(
@@ -68,7 +68,7 @@ def main(
             machine=machine,
             scratch=Path(scratch),
             rounds=rounds or (3 if quick else 5),
-            seconds=seconds or (3.0 if quick else 5.0),
+            seconds=seconds or (2.0 if quick else 5.0),
             quick=quick,
             peers=tuple(ALL_PEERS) if peers is None else peers,
             subjects=models or (("lenet",) if quick else tuple(SUBJECTS)),

@@ -39,7 +39,7 @@ class Found:
 
 def measure(subject: str, scratch: Path, seconds: float, ways: Sequence[str] = ()) -> list[Found]:
     """Measure in another process; `ways` are `way:threads`, all when empty."""
-    argv = [sys.executable, "-m", "benchmarks.limit", subject, str(scratch), f"--seconds={seconds}", *ways]
+    argv = [sys.executable, "-m", "benchmarks.limit", f"--seconds={seconds}", subject, str(scratch), *ways]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=ROOT)
     if done.returncode:
         raise RuntimeError(f"the limit can't be measured: {done.stderr[-500:]}")

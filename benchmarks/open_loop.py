@@ -74,7 +74,7 @@ def _measure(subject: Subject, plan: Plan, console: Console) -> dict[str, Any]:
                     found = generate(running.endpoint, seconds, rate=capacity * share, seed=turn + 1)
                     sides[name][str(share)].append(found)
     result = {"sides": sides, "capacities": capacities, "check": check, "missing": up.missing}
-    _show(subject.name, result, console)
+    _show(subject.key, result, console)
     return result
 
 

@@ -25,6 +25,6 @@ class Plan:
     seconds: float = 5.0
     quick: bool = False
     peers: Sequence[str] = field(default_factory=lambda: tuple(ALL_PEERS))
-    subjects: Sequence[str] = ("lenet", "resnet50")
+    subjects: Sequence[str] = ("lenet",)
     connections: Sequence[int] = CONNECTIONS
     shares: Sequence[float] = SHARES

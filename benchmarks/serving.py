@@ -49,10 +49,10 @@ def _measure(subject: Subject, plan: Plan, console: Console) -> dict[str, Any]:
                 points[MANY_SIDE][count].append(
                     _in_images(closed.measure(many, up.running[OURS].process, count, seconds))
                 )
-            limits.append(limit.measure(subject.name, plan.scratch, plan.seconds / 5, ways))
+            limits.append(limit.measure(subject.key, plan.scratch, plan.seconds / 5, ways))
             ways = ways or _fastest(limits[0])
     result = _as_json(up, points, limits)
-    serving_report.show(subject.name, result, console)
+    serving_report.show(subject.key, result, console)
     return result
 
 

@@ -16,6 +16,7 @@ from stepscope.core.manifests import ImageSpec, Manifest, ModelFiles
 from stepscope.engine.manifest_files import read_yaml
 from stepscope.settings import BUILTIN
 
+BF16_TOLERANCE = 2e-2
 PHOTOS = 8
 PHOTO_SIZE = (500, 375)
 """Common among ImageNet's."""
@@ -25,6 +26,8 @@ PHOTO_SIZE = (500, 375)
 class Subject:
     """A model in a repository, and encoded pictures for it."""
 
+    key: str
+    """What it is called here."""
     repository: Path
     manifest: Manifest
     pictures: tuple[bytes, ...]
@@ -85,17 +88,26 @@ def lenet(_: Path) -> Subject:
     """LeNet as it ships, with its sample digits."""
     manifest = read_manifest(next((BUILTIN / "lenet").glob("*/manifest.yaml")))
     pictures = tuple(path.read_bytes() for path in sorted((BUILTIN / "lenet" / "samples").glob("*.png")))
-    return Subject(repository=BUILTIN, manifest=manifest, pictures=pictures)
+    return Subject(key="lenet", repository=BUILTIN, manifest=manifest, pictures=pictures)
 
 
 def resnet50(scratch: Path) -> Subject:
     """A ResNet-50 of our own with random weights, and JPEGs that look like nothing."""
+    return _resnet50("resnet50", scratch / "resnet50", None)
+
+
+def resnet50_bf16(scratch: Path) -> Subject:
+    """The same, but its manifest allows results as far from float32 as bfloat16's are."""
+    return _resnet50("resnet50_bf16", scratch / "resnet50_bf16", BF16_TOLERANCE)
+
+
+def _resnet50(key: str, repository: Path, tolerance: float | None) -> Subject:
     from benchmarks.models import resnet50 as definition
 
-    repository = scratch / "models"
-    definition.write(repository)
-    manifest = read_manifest(next((repository / "resnet50").glob("*/manifest.yaml")))
-    return Subject(repository=repository, manifest=manifest, pictures=photos())
+    path = repository / "resnet50" / definition.VERSION / "manifest.yaml"
+    if not path.exists():
+        definition.write(repository, tolerance)
+    return Subject(key=key, repository=repository, manifest=read_manifest(path), pictures=photos())
 
 
 def photos() -> tuple[bytes, ...]:
@@ -112,4 +124,4 @@ def photos() -> tuple[bytes, ...]:
     return tuple(made)
 
 
-SUBJECTS: dict[str, Callable[[Path], Subject]] = {"lenet": lenet, "resnet50": resnet50}
+SUBJECTS: dict[str, Callable[[Path], Subject]] = {"lenet": lenet, "resnet50": resnet50, "resnet50_bf16": resnet50_bf16}

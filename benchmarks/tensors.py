@@ -52,7 +52,7 @@ def run(plan: Plan, console: Console) -> dict[str, Any]:
 def started(repository: Path, settings: dict[str, dict[str, object]] | None = None) -> Iterator[Running]:
     """Run our server with the passing model."""
     manifest = read_manifest(passing.write(repository) / "manifest.yaml")
-    running = start_ours(Subject(repository=repository, manifest=manifest, pictures=()), settings)
+    running = start_ours(Subject(key=passing.NAME, repository=repository, manifest=manifest, pictures=()), settings)
     try:
         yield running
     finally:

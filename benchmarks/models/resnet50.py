@@ -8,7 +8,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 VERSION = "1.0.0"
-ARCHITECTURE = '''"""ResNet-50 (He et al., Deep residual learning for image recognition, 2015), the stride in the 3x3 convolutions."""
+ARCHITECTURE = '''\
+"""ResNet-50 (He et al., Deep residual learning for image recognition, 2015), strides in the 3x3 convolutions."""
 
 import torch
 from torch import nn

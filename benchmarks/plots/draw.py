@@ -10,7 +10,7 @@ from typing import Any
 import matplotlib as mpl  # type: ignore[import-not-found]
 
 mpl.use("Agg")
-import matplotlib.pyplot as plt  # type: ignore[import-not-found]  # noqa: E402 - the backend is chosen before
+import matplotlib.pyplot as plt  # type: ignore[import-not-found]
 
 OURS = "stepscope"
 COLOURS = {

@@ -12,12 +12,12 @@ from pathlib import Path
 import psutil
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
-from stepscope_api import models as wire
 
 from stepscope import __version__
 from stepscope.core.admission import AdmissionLimits
 from stepscope.core.ports import Runtime
 from stepscope.core.predictions import DeviceRef
+from stepscope.core.tuning import TuningOptions
 from stepscope.dialects.mlmodelscope.predict import Predict
 from stepscope.dialects.mlmodelscope.registry import Registry
 from stepscope.dialects.system import System
@@ -38,6 +38,7 @@ from stepscope.web.contract import contract_app, load_document
 from stepscope.web.gate import Gate
 from stepscope.web.pages import pages_app
 from stepscope.web.root import Root
+from stepscope_api import models as wire
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +56,8 @@ def build(settings: Settings, runtime: Runtime | None = None) -> App:
         from stepscope.runtimes.torch import TorchRuntime  # torch takes seconds to import: only a server needs it
 
         # The event loop needs a core of its own, or every answer waits for the model.
-        runtime = TorchRuntime(threads=max(1, (os.cpu_count() or 1) - 1))
+        threads = max(1, (os.cpu_count() or 1) - 1)
+        runtime = TorchRuntime(threads, tuning_options(settings), settings.models.cache.expanduser() / "tuning")
     fetcher = Fetcher(_fetch_limits(settings))
     folders = repositories(settings)
     catalog = Catalog(folders, [(runtime.framework_name, runtime.framework_version)], settings.models.aliases)
@@ -98,6 +100,14 @@ def repositories(settings: Settings) -> list[Path]:
     """Return the model repositories that are served, in the order in which they are searched."""
     folders = [folder.expanduser() for folder in settings.models.folders]
     return [*folders, BUILTIN] if settings.models.builtin else folders
+
+
+def tuning_options(settings: Settings) -> TuningOptions:
+    """Return how much is tried to make models run faster."""
+    tuning = settings.tuning
+    return TuningOptions(
+        enabled=tuning.enabled, budget_s=tuning.budget_s, compile=tuning.compile, cap=settings.predict.batch_size
+    )
 
 
 def contract_path() -> Path:
@@ -176,7 +186,15 @@ def _any_name(settings: Settings, auth: Authenticator) -> bool:
 def _with_cors(root: Root, origins: list[str]) -> ASGIApp:
     if not origins:
         return root
-    exposed = ["X-B3-Traceid", "X-B3-Spanid", "X-B3-Sampled", "X-Request-Id", "X-Tensor-Shape", "X-Tensor-Dtype"]
+    exposed = [
+        "X-B3-Traceid",
+        "X-B3-Spanid",
+        "X-B3-Parentspanid",
+        "X-B3-Sampled",
+        "X-Request-Id",
+        "X-Tensor-Shape",
+        "X-Tensor-Dtype",
+    ]
     return CORSMiddleware(
         root, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=["*"], expose_headers=exposed
     )

@@ -11,7 +11,7 @@ import tomllib
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -81,6 +81,16 @@ class Predict(Section):
     """How long a request may take when its caller says nothing."""
 
 
+class Tuning(Section):
+    """Whether models change over to the fastest way of running, once it is known to be right."""
+
+    enabled: bool = True
+    budget_s: Positive = 20.0
+    """How long one model's tuning may take; what isn't tried by then is left out."""
+    compile: Literal["auto", "never", "always"] = "auto"
+    """Whether `torch.compile` is tried: `auto` only for heavy models, and only with a budget of a minute or more."""
+
+
 class Limits(Section):
     """What is taken at most."""
 
@@ -114,6 +124,7 @@ class Settings(Section):
     auth: Auth = Auth()
     models: Models = Models()
     predict: Predict = Predict()
+    tuning: Tuning = Tuning()
     limits: Limits = Limits()
     fetch: Fetch = Fetch()
 

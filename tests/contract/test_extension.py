@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -59,7 +58,7 @@ HANDLER = '''
 
 
 @pytest.fixture(scope="module")
-def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy whose contract has one operation more, compiled; nothing handles it yet."""
     folder = tmp_path_factory.mktemp("copy")
     leave_out = shutil.ignore_patterns("__pycache__", ".*", "node_modules")
@@ -71,7 +70,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (folder / "node_modules").symlink_to(ROOT / "node_modules")
     extend(folder)
     run(folder, sys.executable, "api/generate.py")
-    yield folder
+    return folder
 
 
 def extend(copy: Path) -> None:

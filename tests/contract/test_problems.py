@@ -126,7 +126,7 @@ def test_statuses_are_those_that_the_contract_knows(contract):
 
 
 def test_codes_of_inputs_are_the_contracts():
-    codes = {kind.code for kind in [errors.InputFailed, *input_failures()]}
+    codes = {errors.InputFailed.code, *(kind.code for kind in input_failures())}
     assert codes == {code.value for code in wire.InputProblemCode}
 
 

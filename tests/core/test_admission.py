@@ -3,7 +3,7 @@
 import pytest
 
 from stepscope.core.admission import Admission, AdmissionLimits
-from stepscope.core.errors import Overloaded, TooManyRequests
+from stepscope.core.errors import Overloaded, TooManyInputs, TooManyRequests
 
 
 def test_counts_inputs_not_requests():
@@ -25,3 +25,9 @@ def test_one_owner_has_a_share():
     admission.leave("a", 4)
     admission.enter("a", 4)
     assert admission.total == 8
+
+
+def test_what_can_never_fit_is_no_matter_of_waiting():
+    admission = Admission(AdmissionLimits(in_flight=10, per_owner=4))
+    with pytest.raises(TooManyInputs):
+        admission.enter("a", 5)

@@ -77,7 +77,7 @@ def test_masks_and_pixels_are_row_by_row():
     assert (image["height"], image["width"], image["channels"]) == (2, 2, 3)
     assert image["char_list"] == list(range(12))
     assert base64.b64decode(image["jpeg_data"]).startswith(b"\xff\xd8")
-    mask = InstanceSegment(BOX, np.float32([[0.5, 1]]))
+    mask = InstanceSegment(BOX, np.array([[0.5, 1]], np.float32))
     segment = written(convert.write_feature(Feature(FeatureType.INSTANCESEGMENT, 1, mask)))["instance_segment"]
     assert segment["float_mask"] == [0.5, 1]
     assert "int_mask" not in segment

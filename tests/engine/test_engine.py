@@ -14,6 +14,7 @@ from stepscope.core.errors import (
     PredictorExpired,
     PredictorNotFound,
     ShuttingDown,
+    TooManyInputs,
 )
 from stepscope.core.predictions import ImageInput, ModelRef, Options, TensorInput, UrlInput
 from stepscope.engine import predictors as predictors_module
@@ -209,8 +210,14 @@ async def test_what_missed_its_deadline_never_reaches_the_device(engine, runtime
 
 async def test_too_many_inputs_are_refused_and_nothing_is_kept(engine):
     record = await opened(engine)
-    with pytest.raises(Overloaded):
+    with pytest.raises(TooManyInputs, match="101 inputs, and 50"):
         await engine.predict(record, tensors(*range(101)), Options())
+    engine.admission.enter("others", 50)
+    engine.admission.enter("more", 10)
+    with pytest.raises(Overloaded):
+        await engine.predict(record, tensors(*range(41)), Options())
+    engine.admission.leave("others", 50)
+    engine.admission.leave("more", 10)
     assert engine.admission.total == 0
     assert await outputs(engine, record, 1) == [1]
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import numpy as np
@@ -25,6 +26,7 @@ RAW = """
 inputs: [{type: raw, parameters: {element_type: float32, dimensions: [4]}}]
 output: {type: raw}
 """
+Json = dict[str, Any]
 INPUT = np.arange(8, dtype=np.float32).reshape(2, 4)
 
 
@@ -72,7 +74,8 @@ def linear(seed: int) -> nn.Linear:
 
 def computed(seed: int) -> np.ndarray:
     with torch.inference_mode():
-        return linear(seed)(torch.from_numpy(INPUT)).numpy()
+        answer: torch.Tensor = linear(seed)(torch.from_numpy(INPUT))
+    return answer.numpy()
 
 
 def write(repository: Path, name: str, version: str, manifest: str) -> Path:
@@ -89,7 +92,10 @@ def write_script(repository: Path, name: str, version: str, seed: int) -> None:
 
 
 def scripted(model: nn.Module, path: Path) -> None:
-    torch.jit.script(model).save(path)
+    with pytest.warns(DeprecationWarning, match="torch.jit"):
+        program = torch.jit.script(model)
+    with pytest.warns(DeprecationWarning, match="torch.jit"):
+        program.save(path)
 
 
 def write_export(repository: Path, name: str, seed: int) -> None:
@@ -187,10 +193,9 @@ def md5(path: Path) -> str:
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory, files: Files) -> Path:
     folder = tmp_path_factory.mktemp("models")
-    with pytest.warns(DeprecationWarning, match="torch.jit"):
-        write_script(folder, "Scripted-Net", "1.0.0", seed=10)
-        write_script(folder, "Scripted-Net", "2.1.0", seed=21)
-        write_full_example(folder, files)
+    write_script(folder, "Scripted-Net", "1.0.0", seed=10)
+    write_script(folder, "Scripted-Net", "2.1.0", seed=21)
+    write_full_example(folder, files)
     write_export(folder, "Exported-Net", seed=30)
     write_parameters(folder, "Parameters-Net", seed=40)
     for place in ("right", "spoilt", "forbidden"):
@@ -226,10 +231,11 @@ def client(live: Live) -> Iterator[httpx2.Client]:
         yield client
 
 
-def opened(client: httpx2.Client, name: str, version: str = "*") -> dict:
+def opened(client: httpx2.Client, name: str, version: str = "*") -> Json:
     answer = client.post("/api/predict/open", json={"model_name": name, "model_version": version})
     assert answer.status_code == 200, answer.text
-    return answer.json()
+    document: Json = answer.json()
+    return document
 
 
 def outputs(client: httpx2.Client, name: str, version: str = "*") -> np.ndarray:
@@ -286,7 +292,9 @@ def test_weights_behind_a_url_are_fetched_once(client: httpx2.Client, files: Fil
     assert files.asked.count("/right/net.safetensors") == 1
 
 
-@pytest.mark.parametrize(("name", "reason"), [("Spoilt-Net", "checksum differs"), ("Forbidden-Net", "can't be fetched")])
+@pytest.mark.parametrize(
+    ("name", "reason"), [("Spoilt-Net", "checksum differs"), ("Forbidden-Net", "can't be fetched")]
+)
 def test_wrong_weights_are_refused(client: httpx2.Client, files: Files, name: str, reason: str) -> None:
     answer = client.post("/api/predict/open", json={"model_name": name})
     assert answer.status_code == 503

@@ -76,7 +76,8 @@ def test_operations_keep_the_contract(case: Case, keyed: Live, known: Known) -> 
 
 
 def _timeout_ms(case: Case) -> float:
-    return float(case.body["options"]["execution_options"]["timeout_in_ms"])
+    body: Any = case.body
+    return float(body["options"]["execution_options"]["timeout_in_ms"])
 
 
 def test_links_lead_from_open_to_close(keyed: Live, known: Known) -> None:

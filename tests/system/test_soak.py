@@ -5,7 +5,7 @@ import base64
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import aiohttp
 import httpx2
@@ -23,6 +23,7 @@ SEVEN = base64.b64encode((BUILTIN / "lenet" / "samples" / "14_label7.png").read_
 WEIGHTS_BYTES = sum(array.nbytes for array in load_file(BUILTIN / "lenet" / "1.0.0" / "lenet.safetensors").values())
 OCTETS = {"content-type": "application/octet-stream", "accept": "application/octet-stream"}
 Array = np.ndarray
+Json = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -69,10 +70,11 @@ def cycle(client: httpx2.Client, process: psutil.Process) -> Holdings:
     return holdings(process)
 
 
-def post(client: httpx2.Client, operation: str, body: object) -> dict:
+def post(client: httpx2.Client, operation: str, body: object) -> Json:
     answer = client.post(f"/api/predict/{operation}", json=body)
     assert answer.status_code == 200, answer.text
-    return answer.json()
+    document: Json = answer.json()
+    return document
 
 
 async def test_each_of_many_clients_gets_its_own_answers(live: Live) -> None:

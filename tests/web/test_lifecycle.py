@@ -93,7 +93,7 @@ async def test_of_two_closes_at_once_one_succeeds(client):
 
 
 async def test_unknown_fields_are_ignored_everywhere(client):
-    more = {"unknown": {"deep": [1, {"x": None}]}}
+    more: dict[str, Any] = {"unknown": {"deep": [1, {"x": None}]}}
     options = {"execution_options": {"batch_size": 1, **more}, **more}
     opening = await client.post(OPEN, {"model_name": "sum", "options": options, **more})
     whole = opening.json() | more  # what old clients send back: all that `open` answered

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from stepscope.core.errors import Overloaded, TooManyRequests
+from stepscope.core.errors import Overloaded, TooManyInputs, TooManyRequests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,10 @@ class Admission:
         return self._total
 
     def enter(self, owner: str, inputs: int) -> None:
-        """Count inputs in. Raises `Overloaded` or `TooManyRequests`, and then counts nothing."""
+        """Count inputs in. Raises `TooManyInputs`, `Overloaded` or `TooManyRequests`, and then counts nothing."""
+        most = min(self._limits.in_flight, self._limits.per_owner)
+        if inputs > most:
+            raise TooManyInputs(inputs, most)
         if self._total + inputs > self._limits.in_flight:
             raise Overloaded(self._limits.in_flight)
         if self._owners[owner] + inputs > self._limits.per_owner:

@@ -4,6 +4,7 @@ StepscopeError
 ├── InvalidRequest          the request can't be understood; send another one
 │   ├── MalformedBody         not JSON, not UTF-8, nested too deep
 │   ├── InvalidField          JSON, but not what the contract says
+│   ├── TooManyInputs         more inputs in one request than may ever be under way
 │   ├── BodyTooLarge          more bytes than are accepted
 │   ├── UnsupportedMediaType  a content type that the operation doesn't take
 │   └── NotAcceptable         an answer type that the operation doesn't give
@@ -68,6 +69,14 @@ class BodyTooLarge(InvalidRequest):
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(f"The body is larger than {limit_bytes} bytes, which is the limit here.")
         self.limit_bytes = limit_bytes
+
+
+class TooManyInputs(InvalidRequest):
+    """The request holds more inputs than may ever be under way: trying again won't help."""
+
+    def __init__(self, given: int, limit: int) -> None:
+        super().__init__(f"The request holds {given} inputs, and {limit} may be under way. Send them in several.")
+        self.limit = limit
 
 
 class UnsupportedMediaType(InvalidRequest):
@@ -233,7 +242,8 @@ class DeadlineExceeded(StepscopeError):
     """The caller's time is over. `partial` holds what was done, as the raiser's own value."""
 
     def __init__(self, timeout_s: float, done: int = 0, total: int = 0, partial: object = None) -> None:
-        super().__init__(f"The time-out of {timeout_s * 1000:g} ms is over; {done} of {total} inputs were answered.")
+        answered = f"; {done} of {total} inputs were answered" if total else ""
+        super().__init__(f"The time-out of {timeout_s * 1000:g} ms is over{answered}.")
         self.timeout_s = timeout_s
         self.done = done
         self.total = total

@@ -7,6 +7,7 @@ from typing import Protocol
 from stepscope.core.lifecycle import PredictorRecord
 from stepscope.core.manifests import Manifest
 from stepscope.core.predictions import Array, DeviceRef
+from stepscope.core.tuning import Execution
 
 Inputs = tuple[Array, ...]
 """A model's input arrays for one input, without a batch dimension."""
@@ -18,7 +19,9 @@ class LoadedModel(Protocol):
     """A model's weights on one device. Runs on that device's thread; never async."""
 
     size_bytes: int
-    """Bytes that its weights take on the device."""
+    """Bytes that its weights take on the device; it may change when `execution` does."""
+    execution: Execution
+    """How it runs now."""
 
     def predict(self, batch: Sequence[Inputs]) -> Sequence[Outputs]:
         """Run inputs of equal shapes and types together; the same length and order come back."""

@@ -69,6 +69,11 @@ class Engine:
         self._draining = False
 
     @property
+    def timeout_s(self) -> float:
+        """How long a request may take when its caller says nothing."""
+        return self._limits.timeout_s
+
+    @property
     def ready(self) -> bool:
         """Whether predictions are taken."""
         return self._sweeper is not None and not self._draining

@@ -19,7 +19,7 @@ from stepscope.core.predictions import (
     Summary,
 )
 from stepscope.core.steps import NAMES
-from stepscope.engine.datasets import DatasetItem, Datasets
+from stepscope.engine.datasets import Dataset, DatasetItem, Datasets
 from stepscope.engine.engine import Engine
 
 BATCH = 32
@@ -44,10 +44,12 @@ class Evaluations:
         """
         dataset = await asyncio.to_thread(self._datasets.find, category, name)
         merged = options.over(record.options)
+        if merged.timeout_s is None:
+            merged = dataclasses.replace(merged, timeout_s=self._engine.timeout_s)
         collected = _Collected(merged, merged.batch_size or BATCH)
         elements = iter(dataset)
         while batch := await asyncio.to_thread(_next_batch, elements, collected.batch_size):
-            await self._run_batch(record, batch, collected)
+            await self._run_batch(record, dataset, batch, collected)
         prediction = collected.prediction()
         latencies = collected.latencies_s
         summary = summarise(
@@ -55,7 +57,9 @@ class Evaluations:
         )
         return collected.trimmed(prediction), summary
 
-    async def _run_batch(self, record: PredictorRecord, batch: list[DatasetItem], collected: "_Collected") -> None:
+    async def _run_batch(
+        self, record: PredictorRecord, dataset: Dataset, batch: list[DatasetItem], collected: "_Collected"
+    ) -> None:
         inputs = [ImageInput(id=element.id, data=element.data) for element in batch]
         started = time.perf_counter()
         while True:
@@ -68,7 +72,7 @@ class Evaluations:
             except DeadlineExceeded as late:
                 if isinstance(late.partial, Prediction):
                     collected.add(late.partial, batch, time.perf_counter() - started)
-                raise collected.late(late) from None
+                raise collected.late(late, await asyncio.to_thread(len, dataset)) from None
         collected.add(prediction, batch, time.perf_counter() - started)
 
 
@@ -123,12 +127,12 @@ class _Collected:
         ]
         return dataclasses.replace(prediction, answers=answers)
 
-    def late(self, late: DeadlineExceeded) -> DeadlineExceeded:
+    def late(self, late: DeadlineExceeded, total: int) -> DeadlineExceeded:
         """Return the error of the whole dataset."""
         partial = self.trimmed(self.prediction()) if self._parts else None
         answers = partial.answers if partial else ()
         done = sum(answer.error is None for answer in answers)
-        return DeadlineExceeded(self._options.timeout_s or late.timeout_s, done, len(answers), partial)
+        return DeadlineExceeded(self._options.timeout_s or late.timeout_s, done, total, partial)
 
     def _limit(self) -> int:
         limit = self._options.feature_limit

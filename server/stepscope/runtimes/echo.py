@@ -15,6 +15,7 @@ from stepscope.core.errors import ModelUnavailable
 from stepscope.core.manifests import Manifest
 from stepscope.core.ports import Inputs, Outputs
 from stepscope.core.predictions import DeviceRef
+from stepscope.core.tuning import Execution
 
 
 class EchoRuntime:
@@ -48,6 +49,7 @@ class EchoModel:
     def __init__(self, manifest: Manifest) -> None:
         attributes = manifest.attributes
         self.size_bytes = int(attributes.get("size_bytes", "0"))
+        self.execution = Execution()
         self.batches: list[int] = []
         self.closed = False
         self._adds = attributes.get("echo") == "sum"

@@ -18,7 +18,8 @@ class Job:
     """A job that can be called off. `cancelled` is looked at by the work itself."""
 
     def __init__(self, work: Callable[["Job"], None]) -> None:
-        self._work = work
+        self._work: Callable[[Job], None] | None = work
+        self._lock = threading.Lock()
         self._cancelled = threading.Event()
         self._done = threading.Event()
 
@@ -28,8 +29,12 @@ class Job:
         return self._cancelled.is_set()
 
     def cancel(self, wait_s: float) -> bool:
-        """Call it off and wait until it has stopped; says whether it has."""
+        """Call it off; if it is running, wait until it has stopped. Says whether it has."""
         self._cancelled.set()
+        with self._lock:
+            if self._work is not None:  # its turn hasn't come; what it holds on to may be a model
+                self._work = None
+                self._done.set()
         return self._done.wait(wait_s)
 
     def wait(self, timeout_s: float | None = None) -> bool:
@@ -38,14 +43,15 @@ class Job:
 
     def run(self) -> None:
         """Do the work; whatever goes wrong with it is logged."""
+        with self._lock:
+            work, self._work = self._work, None
         try:
-            if not self.cancelled:
-                self._work(self)
+            if work is not None:
+                work(self)
         except Exception:
             log.exception("work in the background failed")
         finally:
-            # What the work holds on to may be a model.
-            del self._work
+            del work
             self._done.set()
 
 

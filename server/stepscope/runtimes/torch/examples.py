@@ -41,7 +41,9 @@ class Examples:
 def examples(manifest: Manifest) -> Examples | None:
     """Return a model's examples, or None where there can be none. A broken file counts as none."""
     shapes = [input_shape(entry.spec) for entry in manifest.inputs]
-    known = bool(shapes) and all(_is_known(shape, entry.spec) for shape, entry in zip(shapes, manifest.inputs, strict=True))
+    known = bool(shapes) and all(
+        _is_known(shape, entry.spec) for shape, entry in zip(shapes, manifest.inputs, strict=True)
+    )
     given = _given(manifest.folder)
     if given is None and not known:
         return None
@@ -88,4 +90,6 @@ def _picture(spec: ImageSpec, shape: Sequence[int], random: np.random.Generator)
 def _varied(array: Array, random: np.random.Generator) -> Array:
     if array.dtype.kind != "f":
         return array
-    return (array * (1 + _SPREAD * random.standard_normal(array.shape))).astype(array.dtype)
+    noise = (1 + _SPREAD * random.standard_normal(array.shape)).astype(array.dtype)
+    varied: Array = np.multiply(array, noise)
+    return varied

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.jit import ScriptModule, TracerWarning
+from torch.jit import ScriptModule
+from torch.jit._trace import TracerWarning
 
 from stepscope.core.tuning import FP32_TOLERANCE, LEAST_FOR_BF16, LEAST_FOR_TF32, Form, Precision, Way
 from stepscope.runtimes.torch.batches import Module, Run, Tensors, flat
@@ -64,7 +65,7 @@ def compiled_ways(ways: list[Way]) -> list[Way]:
 def has_compiler(device: torch.device) -> bool:
     """Whether `torch.compile` has what it needs: a C++ compiler, or Triton for a GPU."""
     if device.type == "cuda":
-        return torch.utils._triton.has_triton()  # type: ignore[no-any-return]
+        return torch.utils._triton.has_triton()
     return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "c++", "clang++"))
 
 
@@ -134,14 +135,28 @@ def _frozen(model: Module, way: Way, example: Example) -> Run:
     module that was ever traced in one registry: 114 MB for each load of a ResNet-50. A graph of our own doesn't.
     """
     with torch.no_grad():
-        graph = _traced(model, tuple(_converted_inputs(way, example.tensors)))
-        torch._C._jit_pass_inline(graph)
-        torch._C._jit_pass_optimize_frozen_graph(graph, True)
-        torch._C._jit_pass_fuse_frozen_conv_add_relu(graph)
-        torch._C._jit_pass_convert_frozen_ops_to_mkldnn(graph)
-        torch._C._jit_pass_transpose_frozen_linear(graph)
-        function = torch._C._create_function_from_graph("forward", graph)
-    return _converting(lambda tensors: tuple(flat(function(*tensors))), way)
+        function = _frozen_script(model) if isinstance(model, ScriptModule) else _frozen_trace(model, way, example)
+    return _converting(eager(function), way)
+
+
+def _frozen_script(model: ScriptModule) -> Module:
+    function = torch._C._freeze_module(model._c, [])._get_method("forward")
+    _optimise(function.graph)
+    return function
+
+
+def _frozen_trace(model: Module, way: Way, example: Example) -> Module:
+    graph = _traced(model, _converted_inputs(way, example.tensors))
+    _optimise(graph)
+    return torch._C._create_function_from_graph("forward", graph)
+
+
+def _optimise(graph: torch._C.Graph) -> None:
+    torch._C._jit_pass_inline(graph)
+    torch._C._jit_pass_optimize_frozen_graph(graph, True)
+    torch._C._jit_pass_fuse_frozen_conv_add_relu(graph)
+    torch._C._jit_pass_convert_frozen_ops_to_mkldnn(graph)
+    torch._C._jit_pass_transpose_frozen_linear(graph)
 
 
 def _converted_inputs(way: Way, tensors: Tensors) -> Tensors:
@@ -152,8 +167,6 @@ def _converted_inputs(way: Way, tensors: Tensors) -> Tensors:
 
 def _traced(model: Module, inputs: Tensors) -> torch._C.Graph:
     """Record what the model does with its inputs. Raises `LoadFault` where that depends on more than them."""
-    if isinstance(model, ScriptModule):
-        raise LoadFault("it is TorchScript already")
     # What the tracer warns of is a trace that is right for this example only. The filter stays: to put the old ones
     # back isn't safe beside other threads.
     warnings.simplefilter("error", TracerWarning)
@@ -186,7 +199,9 @@ def _compiled(model: Module, way: Way, example: Example) -> Run:
 
 
 def _graphs(model: Module, way: Way, example: Example) -> Run:
-    return captured(_converting(eager(model), way), example.tensors, example.steps, tf32=way.precision is Precision.TF32)
+    return captured(
+        _converting(eager(model), way), example.tensors, example.steps, tf32=way.precision is Precision.TF32
+    )
 
 
 _BUILDERS: dict[Form, Callable[[Module, Way, Example], Run]] = {

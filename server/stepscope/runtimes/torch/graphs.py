@@ -7,6 +7,7 @@ the rows behind it is dropped. Nothing here ran on a GPU before it was committed
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -17,7 +18,7 @@ from stepscope.runtimes.torch.faults import LoadFault
 WARM_UP_RUNS = 3
 """Runs before a capture: cuDNN and cuBLAS choose and allocate in the first ones."""
 _CAPTURING = threading.Lock()
-"""One capture at a time in this process: it forbids allocations elsewhere on the device, and TF32 is a global switch."""
+"""One capture at a time in this process: TF32 is a switch that all share."""
 
 Replay = Callable[[], None]
 
@@ -76,8 +77,8 @@ def captured(run: Run, example: Tensors, steps: tuple[int, ...], *, tf32: bool) 
             torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 
 
-def _capture(run: Run, buffers: Tensors, pool: object) -> Captured:
-    stream = torch.cuda.Stream()
+def _capture(run: Run, buffers: Tensors, pool: Any) -> Captured:
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(WARM_UP_RUNS):

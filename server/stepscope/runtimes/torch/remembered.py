@@ -91,8 +91,9 @@ def hardware(kind: str, index: int) -> tuple[str, ...]:
     if kind != "cuda":
         return host
     major, minor = torch.cuda.get_device_capability(index)
-    driver = str(torch._C._cuda_getDriverVersion())
-    return (*host, torch.cuda.get_device_name(index), f"{major}.{minor}", str(torch.version.cuda), driver)
+    # Only CUDA builds of torch have it.
+    driver = getattr(torch._C, "_cuda_getDriverVersion", lambda: 0)()
+    return (*host, torch.cuda.get_device_name(index), f"{major}.{minor}", str(torch.version.cuda), str(driver))
 
 
 def _processor() -> Iterator[str]:

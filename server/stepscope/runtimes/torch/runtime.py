@@ -1,21 +1,21 @@
 """The torch runtime: devices, loaded models and the memory that they take."""
 
 import contextlib
-import ctypes
-import gc
 import logging
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import psutil
 import torch
 
 from stepscope.core.errors import ModelUnavailable
 from stepscope.core.manifests import Manifest
-from stepscope.core.ports import Inputs, Outputs
 from stepscope.core.predictions import DeviceRef
-from stepscope.runtimes.torch.batches import BatchSizes, Module, run
+from stepscope.core.tuning import Execution, TuningOptions
 from stepscope.runtimes.torch.faults import LoadFault
 from stepscope.runtimes.torch.formats import load
+from stepscope.runtimes.torch.loaded import TorchModel, give_back
+from stepscope.runtimes.torch.tuner import Fresh, Tuner
 
 log = logging.getLogger(__name__)
 
@@ -26,26 +26,46 @@ class TorchRuntime:
     framework_name = "PyTorch"
     framework_version = torch.__version__.partition("+")[0]
 
-    def __init__(self, threads: int | None = None) -> None:
-        """Prepare; `threads` is how many a CPU model runs on, torch's own choice where it is None.
+    def __init__(
+        self, threads: int | None = None, tuning: TuningOptions | None = None, folder: Path | None = None
+    ) -> None:
+        """Prepare; `threads` is how many a CPU model runs on before it is tuned, torch's own choice where it is None.
 
         Fewer than there are cores can be much faster when the cores have other work: torch's threads wait for the
-        slowest of them. It holds for the threads of this process that run a model for the first time after this.
+        slowest of them. Without `tuning` models run eager, unless their manifest pins another way. `folder` keeps
+        what tuning found.
         """
-        if threads is not None:
-            torch.set_num_threads(threads)
+        self._tuner = Tuner(tuning or TuningOptions(enabled=False), folder, threads or torch.get_num_threads())
+        if torch.cuda.is_available():
+            # float32 means float32; TF32 is one of the ways that are tried.
+            torch.backends.cudnn.allow_tf32 = False
 
     def devices(self) -> Sequence[DeviceRef]:
         """List CUDA devices first, then the CPU."""
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         return [*(DeviceRef(kind="cuda", index=index) for index in range(count)), DeviceRef()]
 
-    def load(self, manifest: Manifest, device: DeviceRef) -> "TorchModel":
-        """Load a model whose files were found. Raises `ModelUnavailable`; the log holds the cause."""
+    def load(self, manifest: Manifest, device: DeviceRef) -> TorchModel:
+        """Load a model whose files were found. Raises `ModelUnavailable`; the log holds the cause.
+
+        It can run at once. Where tuning is on, it changes over to the fastest way by itself.
+        """
         with _as_unavailable(manifest):
             where = torch.device(str(device))
             model, sizes = load(manifest, where)
-            return TorchModel(model, sizes, where)
+            return self._tuner.start(Fresh(manifest=manifest, model=model, sizes=sizes, device=where))
+
+    def tune(self, manifest: Manifest, device: DeviceRef, *, force: bool = False) -> Execution:
+        """Load a model, wait until it is tuned, close it, and say what was found; `force` forgets what was before."""
+        if force:
+            self._tuner.forget(manifest, torch.device(str(device)))
+        loaded = self.load(manifest, device)
+        try:
+            if loaded.tuning is not None:
+                loaded.tuning.wait()
+            return loaded.execution
+        finally:
+            loaded.close()
 
     def memory_bytes(self, device: DeviceRef) -> int:
         """Bytes that torch holds on a CUDA device, or the resident memory of this process."""
@@ -69,48 +89,9 @@ def _as_unavailable(manifest: Manifest) -> Iterator[None]:
         log.warning("model %s: %s", manifest, fault, exc_info=fault.__cause__)
         raise ModelUnavailable(manifest.name, manifest.version, str(fault)) from fault
     except torch.OutOfMemoryError as fault:
-        _give_back(cuda=True)
+        give_back(cuda=True)
         raise ModelUnavailable(manifest.name, manifest.version, "the device has too little memory") from fault
     except Exception as fault:
         log.exception("model %s can't be loaded", manifest)
         reason = "its files can't be read by this version of PyTorch; the server's log says more"
         raise ModelUnavailable(manifest.name, manifest.version, reason) from fault
-
-
-class TorchModel:
-    """A model's weights on one device. Not for use by two threads at once."""
-
-    def __init__(self, model: Module, sizes: BatchSizes, device: torch.device) -> None:
-        self._model: Module | None = model
-        self._sizes = sizes
-        self._device = device
-        self.size_bytes = _size_bytes(model)
-
-    def predict(self, batch: Sequence[Inputs]) -> Sequence[Outputs]:
-        """Run inputs of equal shapes and types together; the same length and order come back."""
-        if self._model is None:
-            raise RuntimeError("the model was closed")
-        return run(self._model, self._sizes, self._device, batch)
-
-    def close(self) -> None:
-        """Drop the weights and give their memory back to the device and the system."""
-        self._model = None
-        _give_back(cuda=self._device.type == "cuda")
-
-
-def _size_bytes(model: Module) -> int:
-    """Add up what the parameters and buffers take, shared ones once."""
-    if not isinstance(model, torch.nn.Module):
-        return 0
-    tensors = [*model.parameters(), *model.buffers()]
-    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
-    return sum(storages.values())
-
-
-def _give_back(*, cuda: bool) -> None:
-    gc.collect()
-    if cuda:
-        torch.cuda.empty_cache()
-    # glibc keeps freed memory in its arenas; other C libraries have no malloc_trim.
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)

@@ -1,0 +1,122 @@
+"""A loaded model: it runs eager at once, and changes over when a faster way is known to be right."""
+
+import contextlib
+import ctypes
+import gc
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from stepscope.core.ports import Inputs, Outputs
+from stepscope.core.tuning import EAGER, Execution
+from stepscope.runtimes.torch.background import Job
+from stepscope.runtimes.torch.batches import BatchSizes, Module, Run, Staging, run_batch
+from stepscope.runtimes.torch.executions import eager
+from stepscope.runtimes.torch.trials import use_threads
+from stepscope.runtimes.torch.tune import Tuned
+
+log = logging.getLogger(__name__)
+
+STOP_S = 15.0
+"""How long a close waits for tuning to stop: it looks up between two runs and after a way was built."""
+Shapes = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """What runs batches of up to `up_to` inputs, None for any number."""
+
+    run: Run
+    threads: int = 0
+    up_to: int | None = None
+
+
+class TorchModel:
+    """A model's weights on one device. Not for use by two threads at once, but for `close`."""
+
+    def __init__(self, model: Module, sizes: BatchSizes, device: torch.device, execution: Execution) -> None:
+        self.size_bytes = size_bytes(model)
+        self.execution = execution
+        self.tuning: Job | None = None
+        self._sizes = sizes
+        self._device = device
+        self._staging = Staging(device)
+        self._eager: Program | None = Program(run=eager(model), threads=execution.choices[0].threads)
+        self._programs: tuple[Program, ...] = (self._eager,)
+        self._shapes: Shapes | None = None
+        self._closed = False
+
+    def predict(self, batch: Sequence[Inputs]) -> Sequence[Outputs]:
+        """Run inputs of equal shapes and types together; the same length and order come back."""
+        program = self._program(batch)
+        use_threads(program.threads)
+        return run_batch(program.run, self._sizes, self._staging, batch)
+
+    def adopt(self, tuned: Tuned, shapes: Shapes | None) -> None:
+        """Change over to what tuning chose: for inputs of the given shapes alone, if any are given."""
+        programs = [
+            Program(run=self._run_of(choice.way, tuned.runs), threads=choice.threads, up_to=choice.up_to)
+            for choice in tuned.execution.choices
+        ]
+        self._shapes = shapes
+        self._programs = tuple(programs)
+        self.execution = tuned.execution
+        if shapes is None and all(choice.way != str(EAGER) for choice in tuned.execution.choices):
+            self._eager = None
+        elif self._eager is not None:
+            self._eager = replace(self._eager, threads=programs[-1].threads)
+        # Each way has weights of its own; eager has them as well.
+        self.size_bytes *= max(1, len(tuned.runs) + (self._eager is not None))
+        if self._closed:
+            self._drop()
+
+    def close(self) -> None:
+        """Drop the weights and give their memory back to the device and the system."""
+        self._closed = True
+        if self.tuning is not None and not self.tuning.cancel(STOP_S):
+            log.warning("tuning goes on after its model was closed: a run takes longer than %g s", STOP_S)
+        self._drop()
+        give_back(cuda=self._device.type == "cuda")
+
+    def _program(self, batch: Sequence[Inputs]) -> Program:
+        programs, other = self._programs, self._eager
+        if not programs:
+            raise RuntimeError("the model was closed")
+        if other is not None and self._shapes and batch and tuple(each.shape for each in batch[0]) != self._shapes:
+            return other
+        for program in programs:
+            if program.up_to is None or len(batch) <= program.up_to:
+                return program
+        return programs[-1]
+
+    def _run_of(self, way: str, runs: Mapping[str, Run]) -> Run:
+        if way != str(EAGER):
+            return runs[way]
+        assert self._eager is not None, "it is dropped with the last choice that needs it"
+        return self._eager.run
+
+    def _drop(self) -> None:
+        self._programs = ()
+        self._eager = None
+        self._staging = Staging(self._device)
+
+
+def size_bytes(model: Module) -> int:
+    """Add up what the parameters and buffers take, shared ones once."""
+    if not isinstance(model, torch.nn.Module):
+        return 0
+    tensors = [*model.parameters(), *model.buffers()]
+    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
+    return sum(storages.values())
+
+
+def give_back(*, cuda: bool) -> None:
+    """Return freed memory to the device and the system."""
+    gc.collect()
+    if cuda:
+        torch.cuda.empty_cache()
+    # glibc keeps freed memory in its arenas; other C libraries have no malloc_trim.
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
