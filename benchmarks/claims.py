@@ -12,7 +12,6 @@ from benchmarks.serving_report import limits, spread
 from benchmarks.sides import OURS
 from benchmarks.turns import Spread, shown
 
-
 RESNET50_TIMES = {"resnet50": 1.6, "resnet50_bf16": 3.0}
 
 

@@ -5,22 +5,25 @@ fields. Both are called as ASGI apps in turns, so that the machine's moods meet 
 """
 
 import asyncio
+import inspect
 import json
 import statistics
 import time
 from typing import Any
 
 import fastapi
+import msgspec
 import pydantic
 from rich.console import Console
 from rich.table import Table
-from stepscope_api import models as wire
 
 from stepscope.app import contract_path
 from stepscope.web.auth import Authenticator
 from stepscope.web.contract import contract_app, load_document
 from stepscope.web.gate import Gate
 from stepscope.web.root import Root
+from stepscope_api import models as wire
+from stepscope_api.operations import PROTOCOLS
 
 ROUNDS = 15
 REQUESTS = 500
@@ -83,11 +86,7 @@ def ours() -> Any:
     """Build our stack around a stub."""
     answer = _struct()
 
-    class Stub:
-        def __getattr__(self, name: str) -> Any:
-            raise AttributeError(name)
-
-    async def predict_urls(context: Any, body: wire.UrlsRequest) -> wire.FeaturesResponse:
+    async def predict_urls(context: Any, body: wire.UrlsRequest) -> wire.FeaturesResponse:  # noqa: ARG001
         return answer
 
     document = load_document(contract_path())
@@ -100,17 +99,11 @@ def ours() -> Any:
 
 
 def _struct() -> wire.FeaturesResponse:
-    import msgspec
-
     return msgspec.convert(ANSWER, wire.FeaturesResponse)
 
 
 def _stubs(predict_urls: Any) -> dict[str, object]:
     """Handlers that satisfy the contract; only one is ever called."""
-    import inspect
-
-    from stepscope_api.operations import PROTOCOLS
-
     handlers: dict[str, object] = {}
     for tag, protocol in PROTOCOLS.items():
         methods = {
@@ -124,8 +117,6 @@ def _stubs(predict_urls: Any) -> dict[str, object]:
 
 
 def _like(member: Any) -> Any:
-    import inspect
-
     async def stub(*arguments: Any, **named: Any) -> None:
         raise NotImplementedError
 
@@ -193,7 +184,7 @@ def theirs() -> Any:
     answer = FeaturesResponse(**ANSWER)
 
     @app.post("/api/predict/urls")
-    async def predict_urls(body: UrlsRequest) -> FeaturesResponse:
+    async def predict_urls(body: UrlsRequest) -> FeaturesResponse:  # noqa: ARG001
         return answer
 
     return app

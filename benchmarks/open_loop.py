@@ -17,7 +17,7 @@ from benchmarks.processes import Process, free_port
 from benchmarks.results import draw, write
 from benchmarks.sides import OURS, Endpoint, get
 from benchmarks.subjects import SUBJECTS, Subject
-from benchmarks.turns import Field, Spread, shown, sides_up
+from benchmarks.turns import Field, Spread, shown, sides_up, turn
 
 CAPACITY_CONNECTIONS = (8, 32)
 LEAST_REQUESTS = 300
@@ -59,20 +59,22 @@ def generate(endpoint: Endpoint, seconds: float, **options: float) -> dict[str, 
 
 def _measure(subject: Subject, plan: Plan, console: Console) -> dict[str, Any]:
     with sides_up(subject, plan.peers, plan.seconds / 2, console) as up:
-        check = _check(up, plan)
+        with turn(up.running[OURS]):
+            check = _check(up, plan)
         sides: dict[str, dict[str, list[dict[str, float]]]] = {
             name: {str(share): [] for share in plan.shares} for name in up.running
         }
         capacities: dict[str, list[float]] = {name: [] for name in up.running}
-        for turn in range(plan.rounds):
-            console.print(f"round {turn + 1} of {plan.rounds} ...")
+        for place in range(plan.rounds):
+            console.print(f"round {place + 1} of {plan.rounds} ...")
             for name, running in up.running.items():
-                capacity = _capacity(running.endpoint, plan.seconds)
-                capacities[name].append(capacity)
-                for share in plan.shares:
-                    seconds = min(MOST_S, max(plan.seconds, LEAST_REQUESTS / (capacity * share)))
-                    found = generate(running.endpoint, seconds, rate=capacity * share, seed=turn + 1)
-                    sides[name][str(share)].append(found)
+                with turn(running):
+                    capacity = _capacity(running.endpoint, plan.seconds)
+                    capacities[name].append(capacity)
+                    for share in plan.shares:
+                        seconds = min(MOST_S, max(plan.seconds, LEAST_REQUESTS / (capacity * share)))
+                        found = generate(running.endpoint, seconds, rate=capacity * share, seed=place + 1)
+                        sides[name][str(share)].append(found)
     result = {"sides": sides, "capacities": capacities, "check": check, "missing": up.missing}
     _show(subject.key, result, console)
     return result

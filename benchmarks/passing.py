@@ -29,7 +29,7 @@ version: {version}
 framework: {{name: PyTorch, version: ">=2.0.0, <3.0.0"}}
 license: Apache-2.0
 inputs:
-  - type: tensor
+  - type: raw
     parameters: {{element_type: float32}}
 output:
   type: classification

@@ -93,10 +93,24 @@ class Process:
                 count += 1
         return Usage(cpu_s, memory_bytes, count)
 
+    def pause(self) -> None:
+        """Hold all of it still: even idle, some peers poll, which the others would pay for."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for process in self.tree():
+            with suppress(psutil.Error):
+                process.send_signal(number)
+
     def stop(self) -> None:
         """End it: by asking, and what is left after some seconds by force."""
         if self._root is None:
             return
+        self.resume()
         with suppress(ProcessLookupError):
             self._root.send_signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):

@@ -6,12 +6,12 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks import closed, limit, serving_report
-from benchmarks.closed import Point
+from benchmarks.closed import Point, measure
 from benchmarks.plan import SLOW_PER_S, Plan
 from benchmarks.results import draw, write
 from benchmarks.sides import OURS, Endpoint, Running, images_body
 from benchmarks.subjects import SUBJECTS, Subject
-from benchmarks.turns import Field, sides_up
+from benchmarks.turns import Field, sides_up, turn
 
 MANY = 32
 """Pictures in one request, for ours alone: the peers have no such request."""
@@ -40,15 +40,16 @@ def _measure(subject: Subject, plan: Plan, console: Console) -> dict[str, Any]:
         points: Points = {side: {count: [] for count in wanted} for side in (*up.running, MANY_SIDE)}
         limits: list[list[limit.Found]] = []
         ways: list[str] = []
-        for turn in range(plan.rounds):
-            console.print(f"round {turn + 1} of {plan.rounds} ...")
+        for place in range(plan.rounds):
+            console.print(f"round {place + 1} of {plan.rounds} ...")
             for count in wanted:
                 seconds = max(plan.seconds, 10.0) if slow else plan.seconds
                 for name, running in up.running.items():
-                    points[name][count].append(closed.measure(running.endpoint, running.process, count, seconds))
-                points[MANY_SIDE][count].append(
-                    _in_images(closed.measure(many, up.running[OURS].process, count, seconds))
-                )
+                    with turn(running):
+                        points[name][count].append(measure(running.endpoint, running.process, count, seconds))
+                        if name == OURS:
+                            found = measure(many, running.process, count, seconds)
+                            points[MANY_SIDE][count].append(_in_images(found))
             limits.append(limit.measure(subject.key, plan.scratch, plan.seconds / 5, ways))
             ways = ways or _fastest(limits[0])
     result = _as_json(up, points, limits)
@@ -67,7 +68,8 @@ def _in_images(point: Point) -> Point:
 
 def _is_slow(up: Field) -> bool:
     ours = up.running[OURS]
-    return closed.drive(ours.endpoint, 8, 2.0)["requests"] / 2.0 < SLOW_PER_S
+    with turn(ours):
+        return closed.drive(ours.endpoint, 8, 2.0)["requests"] / 2.0 < SLOW_PER_S
 
 
 def _fastest(found: list[limit.Found]) -> list[str]:

@@ -1,4 +1,7 @@
-"""All sides up at once and measured in turns, so that the machine's moods meet all of them."""
+"""All sides up at once and measured in turns, so that the machine's moods meet all of them.
+
+Outside its turn a side is held still.
+"""
 
 import math
 import statistics
@@ -12,10 +15,11 @@ from rich.console import Console
 from benchmarks import closed
 from benchmarks.environments import NotInstalled
 from benchmarks.processes import NotStarted
-from benchmarks.sides import ALL_PEERS, OURS, Running, classes, start_ours
+from benchmarks.sides import ALL_PEERS, OURS, Running, classes, post, start_ours
 from benchmarks.subjects import Subject
 
 IDLE_S = 2.0
+SETTLING = 8
 WARM_CONNECTIONS = (1, 32)
 
 
@@ -54,7 +58,22 @@ def sides_up(subject: Subject, peers: Sequence[str], warm_s: float, console: Con
             for connections in WARM_CONNECTIONS:
                 closed.drive(running.endpoint, connections, warm_s)
         found.idle_cores = _idle(found)
+        for running in found.running.values():
+            running.process.pause()
+        console.print("idle, in cores: " + ", ".join(f"{side} {cores:.3f}" for side, cores in found.idle_cores.items()))
         yield found
+
+
+@contextmanager
+def turn(running: Running) -> Iterator[None]:
+    """Let one side run while the others are held still; it has answered some requests before its turn counts."""
+    running.process.resume()
+    try:
+        for body in running.endpoint.bodies[:SETTLING]:
+            post(running.endpoint, body)
+        yield
+    finally:
+        running.process.pause()
 
 
 def _check(found: Field, console: Console) -> None:

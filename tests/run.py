@@ -21,9 +21,9 @@ def _chromium() -> bool:
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         return False
     print("Installing Chromium for the browser tests (once) ...", flush=True)
-    quiet = {"stdout": subprocess.DEVNULL, "env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}}
-    subprocess.run(["apt-get", "update", "-qq"], check=False, **quiet)
-    subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"], check=False, **quiet)
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in ("update -qq", "install -y -qq --no-install-recommends chromium"):
+        subprocess.run(["apt-get", *command.split()], check=False, stdout=subprocess.DEVNULL, env=environment)
     return shutil.which("chromium") is not None
 
 

@@ -1,12 +1,13 @@
 """The one place that builds everything."""
 
+import asyncio
 import gc
 import json
 import os
 import platform
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -15,9 +16,10 @@ from starlette.types import ASGIApp
 
 from stepscope import __version__
 from stepscope.core.admission import AdmissionLimits
+from stepscope.core.manifests import Manifest
 from stepscope.core.ports import Runtime
-from stepscope.core.predictions import DeviceRef
-from stepscope.core.tuning import TuningOptions
+from stepscope.core.predictions import DeviceRef, ModelRef
+from stepscope.core.tuning import Execution, TuningOptions
 from stepscope.dialects.mlmodelscope.predict import Predict
 from stepscope.dialects.mlmodelscope.registry import Registry
 from stepscope.dialects.system import System
@@ -100,6 +102,28 @@ def repositories(settings: Settings) -> list[Path]:
     """Return the model repositories that are served, in the order in which they are searched."""
     folders = [folder.expanduser() for folder in settings.models.folders]
     return [*folders, BUILTIN] if settings.models.builtin else folders
+
+
+def tune(settings: Settings, name: str, *, force: bool = False) -> tuple[Manifest, Execution]:
+    """Tune a model on the best device, whether or not tuning is on. Raises `ModelNotFound`, `ModelUnavailable`."""
+    from stepscope.runtimes.torch import TorchRuntime
+
+    cache = settings.models.cache.expanduser()
+    runtime = TorchRuntime(tuning=replace(tuning_options(settings), enabled=True), folder=cache / "tuning")
+    catalog = Catalog(repositories(settings), [(runtime.framework_name, runtime.framework_version)], {})
+    catalog.scan()
+    manifest = catalog.resolve(ModelRef(name=name))
+    ready = asyncio.run(_found(settings, manifest))
+    return manifest, runtime.tune(ready, runtime.devices()[0], force=force)
+
+
+async def _found(settings: Settings, manifest: Manifest) -> Manifest:
+    fetcher = Fetcher(_fetch_limits(settings))
+    await fetcher.start()
+    try:
+        return await Weights(fetcher, settings.models.cache.expanduser()).find(manifest)
+    finally:
+        await fetcher.close()
 
 
 def tuning_options(settings: Settings) -> TuningOptions:

@@ -11,9 +11,11 @@ from pathlib import Path
 import click
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.table import Table
 
 from stepscope import __version__, settings
 from stepscope.core.errors import SettingsInvalid, StepscopeError
+from stepscope.core.tuning import Execution
 
 
 @click.group()
@@ -80,6 +82,49 @@ def key(name: str) -> None:
     digest = hashlib.sha256(secret.encode()).hexdigest()
     click.echo(f"The key, to be kept by {name}:\n  {secret}\n")
     click.echo(f'In stepscope.toml:\n  [auth.keys]\n  {json.dumps(name)} = "{digest}"')
+
+
+@main.group()
+def models() -> None:
+    """Look after models."""
+
+
+@models.command()
+@click.option("--config", type=click.Path(path_type=Path), help="The configuration; stepscope.toml if it is there.")
+@click.option("--models", "folders", multiple=True, type=click.Path(path_type=Path), help="A model repository.")
+@click.option("--force", is_flag=True, help="Measure again, whatever is remembered.")
+@click.argument("name")
+def tune(config: Path | None, folders: tuple[Path, ...], force: bool, name: str) -> None:
+    """Try the ways in which the model NAME can run here, and print what was measured."""
+    from stepscope import app
+
+    try:
+        loaded = settings.load(config, {"models": {"folders": list(folders) or None}}, os.environ)
+        manifest, execution = app.tune(loaded, name, force=force)
+    except StepscopeError as fault:
+        raise click.ClickException(str(fault)) from fault
+    _print_execution(str(manifest), execution)
+
+
+def _print_execution(title: str, execution: Execution) -> None:
+    sizes = [timing.batch_size for candidate in execution.candidates[:1] for timing in candidate.timings]
+    columns = [f"{what} at {size}" for size in sizes for what in ("ms", "speed-up", "threads")]
+    table = Table("way", *columns, "difference", "verdict", title=title)
+    for candidate in execution.candidates:
+        times = [(f"{each.latency_ms:.3g}", f"{each.speedup:.2f}", str(each.threads)) for each in candidate.timings]
+        cells = [cell for time in times for cell in time] or [""] * len(columns)
+        error = "" if candidate.error is None else f"{candidate.error:.1g}"
+        table.add_row(
+            candidate.way, *cells, error, ": ".join(filter(None, [candidate.verdict.value, candidate.reason]))
+        )
+    console = Console()
+    if execution.candidates:
+        console.print(table)
+    for choice in execution.choices:
+        size = f"up to {choice.up_to} inputs" if choice.up_to else "batches of any other size"
+        console.print(f"{size}: {choice.way}, {choice.threads or 'all'} threads ({execution.origin})")
+    if execution.note:
+        console.print(execution.note)
 
 
 def _log_to_stderr(level: str) -> None:

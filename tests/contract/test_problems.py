@@ -20,6 +20,7 @@ SAMPLES: dict[type[errors.StepscopeError], errors.StepscopeError] = {
     errors.MalformedBody: errors.MalformedBody("it is nested too deep"),
     errors.InvalidField: errors.InvalidField("/a", "it is wrong", ["b"]),
     errors.BodyTooLarge: errors.BodyTooLarge(5),
+    errors.TooManyInputs: errors.TooManyInputs(5, 4),
     errors.UnsupportedMediaType: errors.UnsupportedMediaType("text/plain", ["application/json"]),
     errors.NotAcceptable: errors.NotAcceptable("text/plain", ["application/json"]),
     errors.RouteNotFound: errors.RouteNotFound("/x"),

@@ -8,7 +8,7 @@ from stepscope.codecs import images
 from stepscope.core.errors import ManifestInvalid
 from stepscope.core.manifest_documents import parse_manifest
 from stepscope.core.manifest_inputs import RESIZE_METHODS
-from stepscope.core.manifests import ImageSpec, Manifest, TensorSpec, registry_view
+from stepscope.core.manifests import ExecutionSpec, ImageSpec, Manifest, TensorSpec, registry_view
 from stepscope.core.predictions import FeatureType
 
 PATH = Path("models/birds/1.2.0/manifest.yaml")
@@ -232,3 +232,30 @@ def test_a_document_is_a_mapping(document: object) -> None:
 
 def test_foreign_keys_are_left_alone() -> None:
     assert isinstance(parse_manifest(birds(modality="x", workload={"a": 1}, steps=[]), PATH), Manifest)
+
+
+def test_a_manifest_may_pin_how_it_runs() -> None:
+    pinned = parse_manifest(
+        birds(execution={"way": "Frozen", "threads": 1, "tolerance": 0.02, "compile": False}), PATH
+    ).execution
+    assert pinned == ExecutionSpec(way="frozen", threads=1, tolerance=0.02, compile=False)
+    assert parse_manifest(birds(), PATH).execution == ExecutionSpec()
+    assert parse_manifest(birds(execution={"way": "auto"}), PATH).execution == ExecutionSpec()
+
+
+@pytest.mark.parametrize(
+    ("execution", "field", "reason"),
+    [
+        ({"way": "fast"}, "execution.way", "known are auto, eager"),
+        ({"threads": 0}, "execution.threads", "1 to 1024"),
+        ({"threads": True}, "execution.threads", "1 to 1024"),
+        ({"tolerance": -0.1}, "execution.tolerance", "relative difference"),
+        ({"tolerance": 1}, "execution.tolerance", "relative difference"),
+        ({"compile": "perhaps"}, "execution.compile", "true or false"),
+        ({"tolerence": 0.1}, "execution.tolerence", "did you mean 'tolerance'"),
+    ],
+)
+def test_wrong_executions_name_their_field(execution: dict[str, Any], field: str, reason: str) -> None:
+    fault = refused(birds(execution=execution))
+    assert field in str(fault)
+    assert reason in str(fault)

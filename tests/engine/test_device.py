@@ -36,7 +36,7 @@ async def device():
 
 
 async def ask(device, model, values, *, owner="a", cap=8):
-    run = device.submit(model, [(np.float32([value]),) for value in values], owner=owner, cap=cap)
+    run = device.submit(model, [(np.asarray([value], np.float32),) for value in values], owner=owner, cap=cap)
     await run.future
     return [o if isinstance(o, InputFailed) else float(o[0][0]) for o in run.outcomes]
 
@@ -84,7 +84,7 @@ async def test_a_cancelled_run_never_reaches_the_model(device):
     model = echo(delay_s=0.05)
     first = asyncio.ensure_future(ask(device, model, [1]))
     await asyncio.sleep(0.01)
-    run = device.submit(model, [(np.float32([2]),)], owner="a", cap=8)
+    run = device.submit(model, [(np.asarray([2], np.float32),)], owner="a", cap=8)
     run.cancelled = True
     await first
     await ask(device, model, [3])

@@ -16,7 +16,7 @@ from stepscope.core.errors import (
     ShuttingDown,
     TooManyInputs,
 )
-from stepscope.core.predictions import ImageInput, ModelRef, Options, TensorInput, UrlInput
+from stepscope.core.predictions import ImageInput, ModelRef, Options, Prediction, TensorInput, UrlInput
 from stepscope.engine import predictors as predictors_module
 from stepscope.engine.catalog import Catalog
 from stepscope.engine.engine import Engine, EngineLimits
@@ -103,7 +103,7 @@ async def engine(tmp_path, runtime, clock):
 
 
 def tensors(*values):
-    return [TensorInput(id=str(n), array=np.float32([value])) for n, value in enumerate(values)]
+    return [TensorInput(id=str(n), array=np.asarray([value], np.float32)) for n, value in enumerate(values)]
 
 
 async def opened(engine, name="echo", owner="ada", **options):
@@ -194,6 +194,7 @@ async def test_a_deadline_tells_what_was_done(engine):
     record = await opened(engine, "slow", batch_size=1)
     with pytest.raises(DeadlineExceeded) as late:
         await engine.predict(record, tensors(*range(50)), Options(timeout_s=0.35))
+    assert isinstance(late.value.partial, Prediction)
     answers = late.value.partial.answers
     assert len(answers) == 50
     assert {answer.error.code for answer in answers if answer.error} == {"input_cancelled"}

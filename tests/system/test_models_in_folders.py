@@ -93,9 +93,7 @@ def write_script(repository: Path, name: str, version: str, seed: int) -> None:
 
 def scripted(model: nn.Module, path: Path) -> None:
     with pytest.warns(DeprecationWarning, match="torch.jit"):
-        program = torch.jit.script(model)
-    with pytest.warns(DeprecationWarning, match="torch.jit"):
-        program.save(path)
+        torch.jit.script(model).save(path)
 
 
 def write_export(repository: Path, name: str, seed: int) -> None:

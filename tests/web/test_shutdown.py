@@ -11,6 +11,9 @@ import pytest
 from tests.web.served import Process, process
 from tests.web.servers import write_model
 
+ARRIVED_S = 1.2
+"""After this a request has reached the model, on a busy machine too."""
+
 SLEEPY = """
 import time
 import torch
@@ -55,7 +58,7 @@ def opened(served: Process) -> str:
 def check_drained(served: Process, number: int) -> None:
     predictor = opened(served)
     under_way = Prediction(served, predictor)
-    time.sleep(0.4)
+    time.sleep(ARRIVED_S)
     served.signal(number)
     time.sleep(0.3)
     for refused in (served.post("/api/predict/open", {}), served.get("/readyz")):
@@ -111,7 +114,7 @@ def test_an_idle_server_stops_soon(tmp_path):
 def test_a_second_signal_stops_at_once(tmp_path, first, second):
     with process("--port", "0", "--models", str(repository(tmp_path, 20)), cwd=tmp_path) as served:
         under_way = Prediction(served, opened(served))
-        time.sleep(0.4)
+        time.sleep(ARRIVED_S)
         served.signal(first)
         time.sleep(0.7)
         served.signal(second)
@@ -127,7 +130,7 @@ def test_a_model_that_does_not_end_is_not_waited_for(tmp_path):
     models = str(repository(tmp_path, 20))
     with process("--port", "0", "--models", models, cwd=tmp_path, environment=environment) as served:
         under_way = Prediction(served, opened(served))
-        time.sleep(0.4)
+        time.sleep(ARRIVED_S)
         served.signal(signal.SIGTERM)
         code, _, told, took_s = served.ended()
         under_way.join()

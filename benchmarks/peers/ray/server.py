@@ -13,7 +13,8 @@ from starlette.requests import Request
 WAIT_S = float(os.environ.get("BENCH_TIMEOUT", "0.002"))
 
 
-@serve.deployment(num_replicas=1, max_ongoing_requests=512)
+# The harness holds the whole of Ray still between turns; a replica isn't ill because of that.
+@serve.deployment(num_replicas=1, max_ongoing_requests=512, health_check_timeout_s=600)
 class Recogniser:
     def __init__(self) -> None:
         self.recognition = Recognition()

@@ -156,16 +156,6 @@ def choose(candidates: Sequence[Candidate], sizes: Sequence[int]) -> list[Candid
     return (eager or fastest)[:1] * len(sizes) or best
 
 
-def fewest_threads(latency_by_threads: Mapping[int, float]) -> int:
-    """Return the fewest threads after which more of them bring too little."""
-    counts = sorted(latency_by_threads)
-    chosen = counts[0]
-    for count in counts[1:]:
-        if latency_by_threads[count] * THREAD_GAIN <= latency_by_threads[chosen]:
-            chosen = count
-    return chosen
-
-
 def thread_counts(cores: int) -> list[int]:
     """Return the numbers of threads to try: the powers of two, and all cores."""
     return sorted({1 << power for power in range(cores.bit_length()) if 1 << power <= cores} | {cores})

@@ -33,12 +33,13 @@ class Remembered:
         """Return what was found."""
         try:
             content = self._path(key).read_bytes()
-            return msgspec.json.decode(content, type=Execution) if len(content) <= _LARGEST_BYTES else None
+            known = msgspec.json.decode(content[:_LARGEST_BYTES], type=Execution)
         except FileNotFoundError:
             return None
         except (OSError, msgspec.DecodeError) as fault:
             log.warning("what was found for a model can't be read: %s", fault)
             return None
+        return known if known.candidates and known.choices else None
 
     def put(self, key: str, execution: Execution) -> None:
         """Keep what was found; a folder that can't be written to costs another tuning, no more."""

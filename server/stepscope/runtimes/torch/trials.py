@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -17,9 +17,12 @@ from stepscope.runtimes.torch.examples import Examples
 
 WARM_UP = 2
 """Runs before one is believed: TorchScript looks at the first, and optimises at the second."""
-FEWEST_PAIRS, MOST_PAIRS = 3, 50
+FEWEST_ROUNDS, MOST_ROUNDS = 3, 25
 HOPELESS = 0.7
 """Speed-up below which the fewest pairs are enough."""
+
+
+Clock = Callable[[], float]
 
 
 class Stopped(Exception):
@@ -83,49 +86,54 @@ class Trials:
         return run_batch(run, self._subject.sizes, self._staging, self.rows(count, seed))
 
     def difference(self, run: Run, wanted: dict[tuple[int, int], list[Outputs]]) -> Difference:
-        """Compare a candidate with what eager fp32 answered, twice: before it is warm and after."""
+        """Compare a candidate with what eager fp32 answered: the first examples before it is warm, too."""
         worst = 0.0
-        for _ in range(WARM_UP + 1):
-            for (count, seed), right in wanted.items():
-                given = self.answers(run, count, seed)
-                found = compare(right, given, self._subject.tolerance, self._subject.class_layer)
-                worst = max(worst, found.error)
-                if found.reason:
-                    return found
+        for key in [*[next(iter(wanted))] * WARM_UP, *wanted]:
+            given = self.answers(run, *key)
+            found = compare(wanted[key], given, self._subject.tolerance, self._subject.class_layer)
+            worst = max(worst, found.error)
+            if found.reason:
+                return found
         return Difference(worst)
 
-    def seconds(self, run: Run, count: int, threads: int) -> float:
+    def seconds(self, run: Run, count: int, threads: int, clock: Clock = time.perf_counter) -> float:
         """Return how long a batch takes, once."""
         use_threads(threads)
-        started = time.perf_counter()
+        started = clock()
         self.answers(run, count)
-        return time.perf_counter() - started
+        return clock() - started
 
-    def median_s(self, run: Run, count: int, threads: int, slice_s: float) -> float:
-        """Return the median time of a batch, from as many runs as fit into a time."""
+    def times_s(self, run: Run, count: int, threads: int, slice_s: float, *, cpu_time: bool = False) -> list[float]:
+        """Return the times of as many batches as fit into a time, and a few at least."""
+        clock = time.thread_time if cpu_time else time.perf_counter
         self.seconds(run, count, threads)
-        return self._repeat(lambda: self.seconds(run, count, threads), slice_s, statistics.median)
+        return [self.seconds(run, count, threads, clock) for _ in _rounds(slice_s)]
 
     def pairs(self, run: Run, beside: Run, count: int, threads: tuple[int, int], slice_s: float) -> tuple[float, float]:
         """Return a candidate's median time, and its speed-up over another way: the median ratio of neighbours.
 
-        Whatever else keeps the cores busy then slows both.
+        Whatever else keeps the cores busy slows both. On one thread its own CPU time says more than the clock.
         """
+        alone = self._subject.device.type == "cpu" and threads == (1, 1)
+        clock = time.thread_time if alone else time.perf_counter
         times: list[float] = []
         ratios: list[float] = []
         self.seconds(run, count, threads[0])
-        ends = time.perf_counter() + slice_s
-        while len(times) < FEWEST_PAIRS or (time.perf_counter() < ends and len(times) < MOST_PAIRS):
-            other_s = self.seconds(beside, count, threads[1])
-            times.append(self.seconds(run, count, threads[0]))
-            ratios.append(other_s / times[-1])
-            if len(times) == FEWEST_PAIRS and max(ratios) < HOPELESS:
+        for _ in _rounds(slice_s):
+            other_s = self.seconds(beside, count, threads[1], clock)
+            started = time.perf_counter()
+            own_s = self.seconds(run, count, threads[0], clock)
+            times.append(time.perf_counter() - started)
+            ratios.append(other_s / own_s)
+            if len(times) == FEWEST_ROUNDS and max(ratios) < HOPELESS:
                 break
         return statistics.median(times), statistics.median(ratios)
 
-    def _repeat(self, once: Callable[[], float], slice_s: float, total: Callable[[Sequence[float]], float]) -> float:
-        times: list[float] = []
-        ends = time.perf_counter() + slice_s
-        while len(times) < FEWEST_PAIRS or (time.perf_counter() < ends and len(times) < MOST_PAIRS):
-            times.append(once())
-        return total(times)
+
+def _rounds(slice_s: float) -> Iterator[int]:
+    """Count rounds until a time is over: a few at least, and not too many."""
+    ends = time.perf_counter() + slice_s
+    for number in range(MOST_ROUNDS):
+        if number >= FEWEST_ROUNDS and time.perf_counter() > ends:
+            return
+        yield number

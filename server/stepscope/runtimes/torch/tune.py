@@ -4,6 +4,7 @@ A model whose eager answers differ from run to run is left alone. So is one with
 """
 
 import logging
+import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from stepscope.core.tuning import (
     BF16_TOLERANCE,
     EAGER,
     FP32_TOLERANCE,
+    THREAD_GAIN,
     WAYS,
     Candidate,
     Choice,
@@ -22,7 +24,6 @@ from stepscope.core.tuning import (
     Verdict,
     Way,
     choose,
-    fewest_threads,
     ladder,
     largest_measured,
     thread_counts,
@@ -47,9 +48,14 @@ log = logging.getLogger(__name__)
 
 ODD = 3
 """A batch size besides 1 and the largest, at which every candidate is compared."""
-SHARE = 1 / 40
+SHARE = 1 / 100
 """Of the budget, for the timing of one candidate at one size."""
-SHORTEST_S, LONGEST_S = 0.04, 1.0
+SHORTEST_S, LONGEST_S = 0.02, 0.5
+SPLIT_FROM_S = 0.01
+"""Time of a batch on one thread from which more threads are tried. What is shorter gains a few milliseconds on idle
+cores, and loses more on busy ones, where the slowest thread is waited for: LeNet took 9.3 ms instead of 1.0."""
+PATIENCE = 10
+"""How many times the budget may pass on the clock: beside other work a tuner of low priority mostly waits."""
 SAME = 1e-5
 """Relative difference between two runs of eager that still counts as the same: sums may be added in another order."""
 
@@ -80,7 +86,7 @@ def verify(subject: Subject, choices: Sequence[Choice]) -> Mapping[str, Run]:
     Raises `LoadFault` when one differs or can't be built.
     """
     trials = Trials(subject, lambda: False)
-    wanted = _wanted(trials, subject, _counts(subject, subject.sizes.nearest(ODD)))
+    wanted = _wanted(trials, subject, [(subject.sizes.nearest(1), 0)])
     runs: dict[str, Run] = {}
     for name in dict.fromkeys(choice.way for choice in choices if WAYS[choice.way] != EAGER):
         candidate, run = _tried(trials, subject, WAYS[name], wanted)
@@ -90,20 +96,13 @@ def verify(subject: Subject, choices: Sequence[Choice]) -> Mapping[str, Run]:
     return runs
 
 
-def _counts(subject: Subject, largest: int) -> list[int]:
-    return sorted({subject.sizes.nearest(1), subject.sizes.nearest(ODD), largest})
-
-
 _Wanted = dict[tuple[int, int], list[Outputs]]
 
 
-def _wanted(trials: Trials, subject: Subject, counts: Sequence[int]) -> _Wanted:
-    """Return eager's answers by batch size and seed: of two sets of examples at each size but the largest."""
+def _wanted(trials: Trials, subject: Subject, keys: Sequence[tuple[int, int]]) -> _Wanted:
+    """Return eager's answers to examples by batch size and seed."""
     run = eager(subject.model)
-    keys = [
-        (count, seed) for count in counts for seed in (0, 1) if seed == 0 or count != counts[-1] or len(counts) == 1
-    ]
-    return {key: trials.answers(run, *key) for key in keys}
+    return {key: trials.answers(run, *key) for key in dict.fromkeys(keys)}
 
 
 def _tried(trials: Trials, subject: Subject, way: Way, wanted: _Wanted) -> tuple[Candidate, Run | None]:
@@ -131,7 +130,7 @@ class _Tuning:
     def __init__(self, subject: Subject, stopped: Callable[[], bool]) -> None:
         self._subject = subject
         self._trials = Trials(subject, stopped)
-        self._ends = time.monotonic() + subject.options.budget_s
+        self._started_s = time.thread_time(), time.monotonic()
         self._slice_s = min(max(subject.options.budget_s * SHARE, SHORTEST_S), LONGEST_S)
         self._eager = eager(subject.model)
         self._sizes: list[int] = []
@@ -141,7 +140,8 @@ class _Tuning:
 
     def tune(self) -> Tuned:
         single_s = self._measure_eager()
-        wanted = _wanted(self._trials, self._subject, _counts(self._subject, self._sizes[-1]))
+        smallest, odd = self._sizes[0], self._subject.sizes.nearest(ODD)
+        wanted = _wanted(self._trials, self._subject, [(smallest, 0), (smallest, 1), (odd, 1), (self._sizes[-1], 0)])
         if not self._is_steady(wanted):
             return Tuned(execution=self._execution((Choice(),), note="its answers differ from run to run"))
         for way in self._ways(single_s):
@@ -150,24 +150,39 @@ class _Tuning:
 
     def _measure_eager(self) -> float:
         """Find the sizes to measure and the threads for each; returns eager's time at the smallest one."""
-        sizes = self._subject.sizes
-        single_s = self._trials.median_s(self._eager, sizes.nearest(1), 0, 0.0)
+        sizes, first = self._subject.sizes, self._subject.sizes.nearest(1)
+        self._find_threads(self._eager, first)
+        single_s = self._alone_s(self._eager, first) / max(1, self._threads[first])
         cap = sizes.nearest(self._subject.options.cap)
-        self._sizes = sorted({sizes.nearest(1), sizes.nearest(largest_measured(single_s / sizes.nearest(1), cap))})
-        timings = []
-        for size in self._sizes:
-            latency_s = self._best_threads(self._eager, size)
-            timings.append(self._timing(size, latency_s[self._threads[size]], 1.0))
-        self._candidates.append(Candidate(way=str(EAGER), timings=tuple(timings), error=0.0))
-        return timings[0].latency_ms / 1000
+        self._sizes = sorted({first, sizes.nearest(largest_measured(single_s / first, cap))})
+        for size in self._sizes[1:]:
+            self._find_threads(self._eager, size)
+        timings = tuple(self._measured(self._eager, size, alone=True) for size in self._sizes)
+        self._candidates.append(Candidate(way=str(EAGER), timings=timings, error=0.0))
+        return single_s
 
-    def _best_threads(self, run: Run, size: int) -> dict[int, float]:
-        """Note the fewest threads that are fast at a size; returns the seconds by number of threads."""
+    def _alone_s(self, run: Run, size: int) -> float:
+        """Return the least time of a batch on one thread: on the CPU its own, however busy the cores are."""
+        is_cpu = self._subject.device.type == "cpu"
+        return min(self._trials.times_s(run, size, 1 if is_cpu else 0, 0.0, cpu_time=is_cpu))
+
+    def _find_threads(self, run: Run, size: int) -> None:
+        """Note the fewest threads that are fast at a size."""
         pinned = self._subject.manifest.execution.threads
-        counts = [0] if self._subject.device.type != "cpu" else [pinned] if pinned else thread_counts(cores())
-        latency_s = {count: self._trials.median_s(run, size, count, self._slice_s / 2) for count in counts}
-        self._threads[size] = fewest_threads(latency_s)
-        return latency_s
+        if self._subject.device.type != "cpu":
+            self._threads[size] = 0
+        elif pinned or cores() == 1:
+            self._threads[size] = pinned or 1
+        else:
+            self._threads[size] = self._fewest_threads(run, size, self._alone_s(run, size))
+
+    def _fewest_threads(self, run: Run, size: int, alone_s: float) -> int:
+        chosen = 1
+        for count in thread_counts(cores())[1:] if alone_s >= SPLIT_FROM_S else ():
+            _, speedup = self._trials.pairs(run, run, size, (count, chosen), self._slice_s / 2)
+            if speedup >= THREAD_GAIN:
+                chosen = count
+        return chosen
 
     def _is_steady(self, wanted: _Wanted) -> bool:
         again = {key: self._trials.answers(self._eager, *key) for key in wanted}
@@ -181,7 +196,7 @@ class _Tuning:
         return ways + (compiled_ways(ways) if wished and has_compiler(subject.device) else [])
 
     def _try(self, way: Way, wanted: _Wanted) -> None:
-        if time.monotonic() > self._ends:
+        if self._is_spent():
             self._candidates.append(Candidate(way=str(way), verdict=Verdict.SKIPPED, reason="the budget is spent"))
             return
         candidate, run = _tried(self._trials, self._subject, way, wanted)
@@ -191,14 +206,24 @@ class _Tuning:
         self._candidates.append(candidate)
         self._drop_losers()
 
-    def _measured(self, run: Run, size: int) -> Timing:
+    def _measured(self, run: Run, size: int, *, alone: bool = False) -> Timing:
         threads = self._threads[size]
+        if alone:
+            return self._timing(size, statistics.median(self._trials.times_s(run, size, threads, self._slice_s)), 1.0)
         latency_s, speedup = self._trials.pairs(run, self._eager, size, (threads, threads), self._slice_s)
         return self._timing(size, latency_s, speedup)
 
     def _timing(self, size: int, latency_s: float, speedup: float) -> Timing:
         shown = round(latency_s * 1000, 4)
         return Timing(batch_size=size, threads=self._threads[size], latency_ms=shown, speedup=round(speedup, 3))
+
+    def _is_spent(self) -> bool:
+        """Whether the budget is used up: the time of this thread, so that a busy machine tries as much as an idle one."""
+        own_s, clock_s = time.thread_time() - self._started_s[0], time.monotonic() - self._started_s[1]
+        budget_s = self._subject.options.budget_s
+        return (
+            clock_s > budget_s * PATIENCE or max(own_s, clock_s if self._subject.device.type != "cpu" else 0) > budget_s
+        )
 
     def _drop_losers(self) -> None:
         """Give back the copies of the model that no choice so far needs."""
@@ -207,9 +232,6 @@ class _Tuning:
 
     def _chosen(self) -> Tuned:
         winners = [candidate.way for candidate in choose(self._candidates, self._sizes)]
-        for size, winner in zip(self._sizes, winners, strict=True):
-            if winner != str(EAGER) and time.monotonic() < self._ends:
-                self._best_threads(self._runs[winner], size)
         self._candidates = [
             replace(candidate, verdict=Verdict.CHOSEN) if candidate.way in winners else candidate
             for candidate in self._candidates

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from stepscope.core.manifests import Manifest
-from stepscope.core.tuning import WAYS, Choice, Execution, Form, TuningOptions
+from stepscope.core.tuning import EAGER, WAYS, Choice, Execution, Form, TuningOptions, Verdict
 from stepscope.runtimes.torch.background import Background, Job
 from stepscope.runtimes.torch.batches import BatchSizes, Module
 from stepscope.runtimes.torch.examples import Examples, examples
@@ -97,7 +97,7 @@ class Tuner:
                 tuned = tune(self._subject(own, found), lambda: job.cancelled)
                 loaded.adopt(tuned, _shapes(found))
                 log.info("%s runs %s", fresh.manifest, _told(tuned.execution))
-                if self._remembered is not None:
+                if self._remembered is not None and _is_complete(tuned.execution):
                     self._remembered.put(key, tuned.execution)
             except Stopped:
                 log.debug("%s was closed before it was tuned", fresh.manifest)
@@ -146,6 +146,12 @@ def _own(model: Module) -> Module:
 def _shapes(found: Examples) -> Shapes | None:
     """Return the shapes that were tried, None where the manifest allows no others."""
     return None if found.is_exact else tuple(array.shape for array in found.rows(1)[0])
+
+
+def _is_complete(execution: Execution) -> bool:
+    """Whether it is worth keeping: a budget that was spent without finding anything may do better next time."""
+    left_out = any(candidate.verdict is Verdict.SKIPPED for candidate in execution.candidates)
+    return not left_out or any(choice.way != str(EAGER) for choice in execution.choices)
 
 
 def _is_slow(known: Execution) -> bool:
