@@ -216,6 +216,7 @@ def _with_cors(root: Root, origins: list[str]) -> ASGIApp:
         "X-B3-Parentspanid",
         "X-B3-Sampled",
         "X-Request-Id",
+        "Retry-After",
         "X-Tensor-Shape",
         "X-Tensor-Dtype",
     ]

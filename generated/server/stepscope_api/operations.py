@@ -571,6 +571,7 @@ _ALL = (
             {
                 "200": MappingProxyType({"application/json": Health}),
                 "400": MappingProxyType({"application/problem+json": Problem}),
+                "403": MappingProxyType({"application/problem+json": Problem}),
                 "500": MappingProxyType({"application/problem+json": Problem}),
             }
         ),
@@ -586,6 +587,7 @@ _ALL = (
             {
                 "200": MappingProxyType({"application/json": Health}),
                 "400": MappingProxyType({"application/problem+json": Problem}),
+                "403": MappingProxyType({"application/problem+json": Problem}),
                 "500": MappingProxyType({"application/problem+json": Problem}),
                 "503": MappingProxyType({"application/problem+json": Problem}),
             }

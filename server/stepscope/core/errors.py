@@ -24,9 +24,9 @@ StepscopeError
 ├── InternalFailure         a fault of ours
 ├── ManifestInvalid, SettingsInvalid    an operator's file is wrong
 └── InputFailed             one input of a list is bad; the others get their answers
-├── InputEmpty, Base64Invalid, ImageUnreadable, ImageTooLarge, TensorInvalid
-├── UrlRefused, UrlFailed
-└── PredictionFailed, InputCancelled
+    ├── InputEmpty, Base64Invalid, ImageUnreadable, ImageTooLarge, TensorInvalid
+    ├── UrlRefused, UrlFailed
+    └── PredictionFailed, InputCancelled
 """
 
 from collections.abc import Sequence

@@ -161,7 +161,7 @@ def thread_counts(cores: int) -> list[int]:
     return sorted({1 << power for power in range(cores.bit_length()) if 1 << power <= cores} | {cores})
 
 
-def largest_measured(single_s: float, cap: int, limit_s: float = 0.6) -> int:
+def largest_measured(single_s: float, cap: int, limit_s: float = 0.4) -> int:
     """Return the largest power of two of inputs, 2 to `cap`, that run within a time; `cap` itself if it does."""
     if single_s * cap <= limit_s:
         return cap

@@ -88,6 +88,7 @@ class SystemApi:
         _response_types_map: Dict[str, Optional[str]] = {
             '200': "Health",
             '400': "Problem",
+            '403': "Problem",
             '500': "Problem",
         }
         response_data = self.api_client.call_api(
@@ -153,6 +154,7 @@ class SystemApi:
         _response_types_map: Dict[str, Optional[str]] = {
             '200': "Health",
             '400': "Problem",
+            '403': "Problem",
             '500': "Problem",
         }
         response_data = self.api_client.call_api(
@@ -218,6 +220,7 @@ class SystemApi:
         _response_types_map: Dict[str, Optional[str]] = {
             '200': "Health",
             '400': "Problem",
+            '403': "Problem",
             '500': "Problem",
         }
         response_data = self.api_client.call_api(
@@ -340,6 +343,7 @@ class SystemApi:
         _response_types_map: Dict[str, Optional[str]] = {
             '200': "Health",
             '400': "Problem",
+            '403': "Problem",
             '500': "Problem",
             '503': "Problem",
         }
@@ -406,6 +410,7 @@ class SystemApi:
         _response_types_map: Dict[str, Optional[str]] = {
             '200': "Health",
             '400': "Problem",
+            '403': "Problem",
             '500': "Problem",
             '503': "Problem",
         }
@@ -472,6 +477,7 @@ class SystemApi:
         _response_types_map: Dict[str, Optional[str]] = {
             '200': "Health",
             '400': "Problem",
+            '403': "Problem",
             '500': "Problem",
             '503': "Problem",
         }

@@ -218,7 +218,7 @@ class _Tuning:
         return Timing(batch_size=size, threads=self._threads[size], latency_ms=shown, speedup=round(speedup, 3))
 
     def _is_spent(self) -> bool:
-        """Whether the budget is used up: the time of this thread, so that a busy machine tries as much as an idle one."""
+        """Whether the budget is used up, in time of this thread: a busy machine then tries as much as an idle one."""
         own_s, clock_s = time.thread_time() - self._started_s[0], time.monotonic() - self._started_s[1]
         budget_s = self._subject.options.budget_s
         return (
