@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 # Node comes with the environment, so that a machine needs nothing but Python and make.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo serve test check generate bench docs clean help
+.PHONY: demo serve test check generate bench bench-quick docs clean help
 .DEFAULT_GOAL := help
 
 demo: $(VENV)/.runtime  ## recognise twenty handwritten digits through the whole stack
@@ -28,8 +28,11 @@ check: $(VENV)/.dev node_modules/.installed  ## format, lint, types, imports, co
 generate: $(VENV)/.dev node_modules/.installed  ## compile the contract into generated/
 	@$(BIN)/python api/generate.py
 
-bench: $(VENV)/.dev  ## measure, both sides in one run
+bench: $(VENV)/.dev  ## measure beside four peers in one run (an hour)
 	@$(BIN)/python -m benchmarks
+
+bench-quick: $(VENV)/.dev  ## measure the core of it (minutes, once the peers are installed)
+	@$(BIN)/python -m benchmarks --quick
 
 docs:  ## list the documents
 	@ls docs/*.md
@@ -38,7 +41,7 @@ clean:  ## remove what the other targets made
 	rm -rf $(VENV) node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 help:  ## show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 $(VENV)/.runtime: pyproject.toml constraints.txt clients/python/pyproject.toml generated/python/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else None'

@@ -23,10 +23,12 @@ PREDICTORS = (1, 10, 100, 1_000, 10_000)
 MODELS = (1, 5, 10, 20, 35, 50)
 CONNECTIONS = (1, 2, 8, 32, 128, 512, 1_000, 2_000)
 IMAGES = (1, 4, 16, 32, 64, 128, 256, 512, 1_024)
-TENSOR_BYTES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000, 50_000_000)
+TENSOR_BYTES = (1_000, 10_000, 100_000, 1_000_000, 5_000_000, 20_000_000, 50_000_000)
 JSON_BYTES = 5_000_000
 """The largest tensor sent as numbers: in digits it takes three to five times as much of the 64 MiB that a body may."""
 CALLS = 30
+CONNECTIONS_PER_S = 100
+"""With more connections a point takes longer, until the first burst is over: all send at once when wrk starts."""
 
 
 def run(plan: Plan, console: Console) -> dict[str, Any]:
@@ -54,9 +56,9 @@ def _open_predictors(plan: Plan) -> list[Row]:
         count = 1
         for wanted in PREDICTORS:
             with Caller(opening) as caller:
-                took = [caller.call(body) for _ in range(max(wanted - count, CALLS))]
-            count += len(took)
-            row = {"count": count, "open_ms": statistics.median(took) * 1e3}
+                took = [caller.call(body) for _ in range(wanted - count)]
+            count = wanted
+            row = {"count": count} | ({"open_ms": statistics.median(took) * 1e3} if took else {})
             rows.append(row | _latencies(running.endpoint, CALLS) | _memory(running))
     finally:
         running.stop()
@@ -70,7 +72,7 @@ def _loaded_models(plan: Plan) -> list[Row]:
         passing.write(repository, f"passing-{place}")
     rows = []
     array = np.ones((3, 8, 8), np.float32)
-    with started(repository) as running:
+    with started(repository, {"tuning": {"enabled": False}}) as running:
         port = running.endpoint.port
         open_ones: list[str] = []
         took: list[float] = []
@@ -93,7 +95,8 @@ def _connections(plan: Plan) -> list[Row]:
     try:
         closed.drive(running.endpoint, 8, 2.0)
         for count in CONNECTIONS:
-            point = closed.measure(running.endpoint, running.process, count, plan.seconds)
+            seconds = plan.seconds + count / CONNECTIONS_PER_S
+            point = closed.measure(running.endpoint, running.process, count, seconds)
             rows.append(
                 {"count": count, **{key: value for key, value in point.as_dict().items() if key != "connections"}}
             )

@@ -96,10 +96,14 @@ def _server(subject: Any) -> Step:
     from stepscope.codecs import octets
     from stepscope.codecs.features import features
     from stepscope.codecs.images import decode, preprocess
+    from stepscope.app import tuning_options
     from stepscope.runtimes.torch import TorchRuntime
+    from stepscope.settings import Settings
 
-    runtime = TorchRuntime()
+    runtime = TorchRuntime(tuning=tuning_options(Settings()), folder=subject.cache / "tuning")
     model = runtime.load(subject.manifest, runtime.devices()[0])
+    if model.tuning is not None:
+        model.tuning.wait()
     spec, output = subject.spec, subject.manifest.output
     labels = subject.task()["labels"]
 

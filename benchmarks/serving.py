@@ -34,6 +34,7 @@ def run(plan: Plan, console: Console) -> dict[str, Any]:
 
 def _measure(subject: Subject, plan: Plan, console: Console) -> dict[str, Any]:
     with sides_up(subject, plan.peers, plan.seconds / 2, console) as up:
+        console.print(up.running[OURS].facts["tuning"].strip())
         many = _many(up.running[OURS], subject)
         slow = _is_slow(up)
         wanted = [count for count in plan.connections if not slow or count <= SLOW_CONNECTIONS]

@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -41,6 +42,8 @@ class Running:
     read: Callable[[Any], int]
     temporary: Path
     facts: dict[str, str] = field(default_factory=dict)
+    restless: bool = False
+    """Whether it works even when nobody asks."""
 
     def stop(self) -> None:
         """End it."""
@@ -167,11 +170,17 @@ ALL_PEERS = {
 
 
 def start_ours(subject: Subject, settings: dict[str, dict[str, object]] | None = None) -> Running:
-    """Start `stepscope serve` and open a predictor."""
+    """Tune the model, start `stepscope serve` and open a predictor: what is measured runs the tuned way at once."""
     port, temporary = free_port(), Path(tempfile.mkdtemp(prefix="bench-"))
     config = temporary / "stepscope.toml"
-    config.write_text(_toml({"models": {"folders": [str(subject.repository)]}, **(settings or {})}))
-    argv = [str(Path(sys.executable).parent / "stepscope"), "serve", "--port", str(port), "--config", str(config)]
+    config.write_text(
+        _toml({"models": {"folders": [str(subject.repository)], "cache": str(subject.cache)}, **(settings or {})})
+    )
+    command = str(Path(sys.executable).parent / "stepscope")
+    tuned = subprocess.run(
+        [command, "models", "tune", subject.name, "--config", str(config)], capture_output=True, text=True, check=False
+    )
+    argv = [command, "serve", "--port", str(port), "--config", str(config)]
     process = Process(argv=argv, log=temporary / "log", folder=temporary)
     running = Running(
         name=OURS,
@@ -189,7 +198,7 @@ def start_ours(subject: Subject, settings: dict[str, dict[str, object]] | None =
         raise
     bodies = [images_body(predictor, [text]) for text in subject.texts]
     running.endpoint = Endpoint(port=port, path="/api/predict/images", bodies=bodies)
-    running.facts = {"predictor": predictor, "repository": str(subject.repository)}
+    running.facts = {"predictor": predictor, "tuning": tuned.stdout or tuned.stderr}
     return running
 
 

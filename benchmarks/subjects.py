@@ -29,6 +29,8 @@ class Subject:
     key: str
     """What it is called here."""
     repository: Path
+    cache: Path
+    """Where our server keeps what tuning found: this run's own, so that nothing measured elsewhere counts."""
     manifest: Manifest
     pictures: tuple[bytes, ...]
 
@@ -84,30 +86,32 @@ def read_manifest(path: Path) -> Manifest:
     return replace(manifest, files=files)
 
 
-def lenet(_: Path) -> Subject:
+def lenet(scratch: Path) -> Subject:
     """LeNet as it ships, with its sample digits."""
     manifest = read_manifest(next((BUILTIN / "lenet").glob("*/manifest.yaml")))
     pictures = tuple(path.read_bytes() for path in sorted((BUILTIN / "lenet" / "samples").glob("*.png")))
-    return Subject(key="lenet", repository=BUILTIN, manifest=manifest, pictures=pictures)
+    return Subject(key="lenet", repository=BUILTIN, cache=scratch / "cache", manifest=manifest, pictures=pictures)
 
 
 def resnet50(scratch: Path) -> Subject:
     """A ResNet-50 of our own with random weights, and JPEGs that look like nothing."""
-    return _resnet50("resnet50", scratch / "resnet50", None)
+    return _resnet50("resnet50", scratch, None)
 
 
 def resnet50_bf16(scratch: Path) -> Subject:
     """The same, but its manifest allows results as far from float32 as bfloat16's are."""
-    return _resnet50("resnet50_bf16", scratch / "resnet50_bf16", BF16_TOLERANCE)
+    return _resnet50("resnet50_bf16", scratch, BF16_TOLERANCE)
 
 
-def _resnet50(key: str, repository: Path, tolerance: float | None) -> Subject:
+def _resnet50(key: str, scratch: Path, tolerance: float | None) -> Subject:
     from benchmarks.models import resnet50 as definition
 
+    repository = scratch / key
     path = repository / "resnet50" / definition.VERSION / "manifest.yaml"
     if not path.exists():
         definition.write(repository, tolerance)
-    return Subject(key=key, repository=repository, manifest=read_manifest(path), pictures=photos())
+    manifest = read_manifest(path)
+    return Subject(key=key, repository=repository, cache=scratch / f"{key}-cache", manifest=manifest, pictures=photos())
 
 
 def photos() -> tuple[bytes, ...]:

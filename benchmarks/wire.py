@@ -22,6 +22,10 @@ class Caller:
 
     def call(self, body: bytes) -> float:
         """Return the seconds that one request took."""
+        return self.ask(body)[0]
+
+    def ask(self, body: bytes) -> tuple[float, bytes]:
+        """Return the seconds that one request took, and its answer."""
         started = time.perf_counter()
         self._connection.request("POST", self._path, body, self._headers)
         response = self._connection.getresponse()
@@ -29,4 +33,4 @@ class Caller:
         took = time.perf_counter() - started
         if response.status != 200:
             raise RuntimeError(f"{self._path} answers {response.status}: {answer[:300]!r}")
-        return took
+        return took, answer

@@ -159,7 +159,7 @@ def _scale(axes: Any, unit: str) -> None:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
     else:
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, max(y for line in axes.lines for y in line.get_ydata()) * 1.2)
         axes.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 

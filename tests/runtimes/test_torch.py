@@ -143,11 +143,17 @@ def test_the_framework_is_named_without_its_build() -> None:
     assert runtime.memory_bytes(CPU) == pytest.approx(psutil.Process().memory_info().rss, rel=0.1)
 
 
-def test_the_number_of_threads_can_be_chosen() -> None:
+def test_the_number_of_threads_can_be_chosen(tmp_path: Path) -> None:
+    save_file({"weight": torch.ones(3, 4), "bias": torch.zeros(3)}, tmp_path / "m.safetensors")
+    arguments = {"in_features": 4, "out_features": 3}
+    wanted = manifest(tmp_path / "m.safetensors", architecture="torch.nn:Linear", arguments=arguments)
     before = torch.get_num_threads()
     try:
-        TorchRuntime(threads=1)
-        assert torch.get_num_threads() == 1
+        for threads in (1, 2):
+            model = TorchRuntime(threads=threads).load(wanted, CPU)
+            model.predict(rows(1))
+            assert torch.get_num_threads() == threads
+            assert model.execution.choices[0].threads == threads
     finally:
         torch.set_num_threads(before)
 

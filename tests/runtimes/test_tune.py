@@ -376,7 +376,7 @@ def test_exported_programs_are_tuned(folder: Path, batch: Any) -> None:
         described(folder), weights=WeightsSpec(weights_path="m.pt2"), files=ModelFiles(weights=folder / "m.pt2")
     )
     model = tuned(wanted)
-    assert len(model.execution.candidates) > 1
+    assert by_way(model.execution)["frozen"].verdict in (Verdict.CHOSEN, Verdict.SLOWER)
     assert_same(TorchRuntime().load(wanted, CPU).predict(images(7)), model.predict(images(7)))
 
 
@@ -451,5 +451,5 @@ def test_memory_comes_back_after_each_way(folder: Path) -> None:
         model.predict(images(4))
         model.close()
         resident.append(psutil.Process().memory_info().rss)
-    assert model.size_bytes > 18 * 2**20
+    assert model.size_bytes > 17 * 2**20
     assert resident[-1] < 1.05 * resident[4]

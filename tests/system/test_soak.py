@@ -18,6 +18,8 @@ from stepscope.settings import BUILTIN
 from tests.system.live import Live, serving
 
 CYCLES, WARM_UP = 200, 20
+POOLED = 8
+"""Threads that pools may still add: they make one whenever none happens to be idle, up to their sizes."""
 CLIENTS, INPUTS_EACH, BURST_S = 64, 4, 10.0
 SEVEN = base64.b64encode((BUILTIN / "lenet" / "samples" / "14_label7.png").read_bytes()).decode()
 WEIGHTS_BYTES = sum(array.nbytes for array in load_file(BUILTIN / "lenet" / "1.0.0" / "lenet.safetensors").values())
@@ -55,7 +57,8 @@ def test_cycles_leave_nothing_behind(live: Live) -> None:
         seen = [cycle(client, process) for _ in range(CYCLES)]
     early, last = seen[WARM_UP - 1], seen[-1]
     assert last.resident_bytes <= 1.05 * early.resident_bytes
-    assert (last.threads, last.files) == (early.threads, early.files)
+    assert last.files == early.files
+    assert last.threads <= early.threads + POOLED
 
 
 def cycle(client: httpx2.Client, process: psutil.Process) -> Holdings:

@@ -73,6 +73,7 @@ def predict(predictor: Predictor, samples: list[Path], files: str) -> tuple[Resu
     """Predict the samples by URL and by base64."""
     # The first prediction of a process pays for things that are no step of the picture's.
     predictor.images(samples[:1])
+    predictor.urls([f"{files}/{samples[0].name}"])
     by_url = predictor.urls((sample.name, f"{files}/{sample.name}") for sample in samples)
     return by_url, predictor.images((sample.name, sample) for sample in samples)
 
@@ -118,7 +119,7 @@ def drawing(samples: list[Path]) -> Group:
     lines = []
     for start in range(0, len(samples), 10):
         pictures = [Image.open(sample).convert("L").resize(DRAWN) for sample in samples[start : start + 10]]
-        lines += [drawn_line(pictures, row) for row in range(0, DRAWN[1], 2)]
+        lines += [*(drawn_line(pictures, row) for row in range(0, DRAWN[1], 2)), Text()]
     return Group(*lines)
 
 

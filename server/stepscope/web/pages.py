@@ -38,7 +38,6 @@ _START = """window.ui = SwaggerUIBundle({
   url: "openapi.json",
   dom_id: "#swagger-ui",
   deepLinking: true,
-  tryItOutEnabled: true,
   displayRequestDuration: true,
   presets: [SwaggerUIBundle.presets.apis],
 });

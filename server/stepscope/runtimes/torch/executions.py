@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.fx import Graph, GraphModule
 from torch.jit import ScriptModule
 from torch.jit._trace import TracerWarning
 
@@ -42,11 +43,13 @@ def build(model: Module, way: Way, example: Example) -> Run:
 
 def possible_ways(model: Module, device: torch.device, tolerance: float, example: Tensors) -> list[Way]:
     """Return the ways to try on a device, eager first, those that most often win before the rest."""
-    layouts = (False, True) if isinstance(model, nn.Module) and any(each.ndim == 4 for each in example) else (False,)
+    convertible = isinstance(model, nn.Module) and not isinstance(model, GraphModule)
+    layouts = (False, True) if convertible and any(each.ndim == 4 for each in example) else (False,)
+    precisions = [each for each in _precisions(device, tolerance, example) if convertible or each is not Precision.BF16]
     forms = (Form.GRAPHS, Form.EAGER) if device.type == "cuda" else (Form.FROZEN, Form.EAGER)
     ways = [
         Way(form, channels_last=layout, precision=precision)
-        for precision in reversed(_precisions(device, tolerance, example))
+        for precision in reversed(precisions)
         for form in forms
         for layout in layouts
         # TF32 is a switch of the whole process: only a captured graph keeps it to itself.
@@ -91,8 +94,8 @@ def _converted(model: Module, way: Way) -> Module:
     """Return the model in a way's layout and precision."""
     if not way.channels_last and way.precision is not Precision.BF16:
         return model
-    if not isinstance(model, nn.Module):
-        raise LoadFault("it can't be converted")
+    if not isinstance(model, nn.Module) or isinstance(model, GraphModule):
+        raise LoadFault("the types and layouts of its tensors are part of its graph")
     changed = copy.deepcopy(model)
     if way.channels_last:
         changed = changed.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -146,9 +149,20 @@ def _frozen_script(model: ScriptModule) -> Module:
 
 
 def _frozen_trace(model: Module, way: Way, example: Example) -> Module:
-    graph = _traced(model, _converted_inputs(way, example.tensors))
+    plain = _unguarded(model) if isinstance(model, GraphModule) else model
+    graph = _traced(plain, _converted_inputs(way, example.tensors))
     _optimise(graph)
     return torch._C._create_function_from_graph("forward", graph)
+
+
+def _unguarded(model: GraphModule) -> GraphModule:
+    """Return an exported program without the checks of its inputs, which a tracer takes for decisions."""
+    graph = Graph()
+    graph.output(graph.graph_copy(model.graph, {}))
+    for node in list(graph.nodes):
+        if node.op == "call_module" and node.target == "_guards_fn":
+            graph.erase_node(node)
+    return GraphModule(model, graph)
 
 
 def _optimise(graph: torch._C.Graph) -> None:

@@ -63,7 +63,7 @@ def _export(_manifest: Manifest, path: Path, device: torch.device) -> Loaded:
     with path.open("rb") as file:
         program = torch.export.load(file)
     sizes = batch_sizes(program)
-    return move_to_device_pass(program, device).module(), sizes
+    return move_to_device_pass(program, device).module().requires_grad_(False), sizes
 
 
 def _torchscript(_manifest: Manifest, path: Path, device: torch.device) -> Loaded:

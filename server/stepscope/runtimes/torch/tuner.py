@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.fx import GraphModule
 
 from stepscope.core.manifests import Manifest
 from stepscope.core.tuning import EAGER, WAYS, Choice, Execution, Form, TuningOptions, Verdict
@@ -15,6 +16,7 @@ from stepscope.runtimes.torch.background import Background, Job
 from stepscope.runtimes.torch.batches import BatchSizes, Module
 from stepscope.runtimes.torch.examples import Examples, examples
 from stepscope.runtimes.torch.faults import LoadFault
+from stepscope.runtimes.torch.formats import load
 from stepscope.runtimes.torch.loaded import Shapes, TorchModel, give_back
 from stepscope.runtimes.torch.remembered import Remembered, key_of
 from stepscope.runtimes.torch.tune import Stopped, Subject, Tuned, tolerance_of, tune, verify
@@ -90,7 +92,7 @@ class Tuner:
         self, loaded: TorchModel, fresh: Fresh, found: Examples, known: Execution | None, key: str
     ) -> Callable[[Job], None]:
         def work(job: Job) -> None:
-            own = replace(fresh, model=_own(fresh.model))
+            own = replace(fresh, model=_own(fresh))
             if known is not None and self._restore(loaded, own, found, known):
                 return
             try:
@@ -138,9 +140,12 @@ class Tuner:
         return key_of(manifest, device, f"{self._options.compile} {self._options.cap}")
 
 
-def _own(model: Module) -> Module:
-    """Return a copy: the model itself may be running, and may keep things between runs."""
-    return copy.deepcopy(model) if isinstance(model, nn.Module) else model
+def _own(fresh: Fresh) -> Module:
+    """Return another copy: the model itself may be running, and may keep things between runs."""
+    if isinstance(fresh.model, nn.Module) and not isinstance(fresh.model, GraphModule):
+        return copy.deepcopy(fresh.model)
+    # What torch.export loads warns when it is copied.
+    return load(fresh.manifest, fresh.device)[0]
 
 
 def _shapes(found: Examples) -> Shapes | None:
