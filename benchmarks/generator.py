@@ -180,8 +180,9 @@ async def open_loop(port: int, requests: Sequence[bytes], rate: float, seconds: 
     timer = Timer(send_due)
     timer.at(meant)
     await over.wait()
+    done, took = len(load.latencies), time.monotonic() - begin
     await _finish(load)
-    return _summary(load, seconds) | {"offered_per_s": load.sent / seconds}
+    return _summary(load) | {"offered_per_s": load.sent / seconds, "achieved_per_s": done / took}
 
 
 async def closed_loop(port: int, requests: Sequence[bytes], connections: int, seconds: float) -> dict[str, float]:
@@ -197,7 +198,7 @@ async def closed_loop(port: int, requests: Sequence[bytes], connections: int, se
     await asyncio.sleep(seconds)
     done, took = len(load.latencies), time.monotonic() - begin
     await _finish(load)
-    return _summary(load, seconds) | {"requests_per_s": done / took}
+    return _summary(load) | {"requests_per_s": done / took}
 
 
 async def _finish(load: Load) -> None:
@@ -206,12 +207,11 @@ async def _finish(load: Load) -> None:
         await asyncio.sleep(0.01)
 
 
-def _summary(load: Load, seconds: float) -> dict[str, float]:
+def _summary(load: Load) -> dict[str, float]:
     hundredths = statistics.quantiles(load.latencies, n=100) if len(load.latencies) > 1 else [0.0] * 99
     lags = statistics.quantiles(load.lags, n=100) if len(load.lags) > 1 else [0.0] * 99
     return {
         "requests": load.sent,
-        "achieved_per_s": len(load.latencies) / seconds,
         "errors": load.errors + load.under_way,
         "p50_ms": hundredths[49] * 1e3,
         "p90_ms": hundredths[89] * 1e3,

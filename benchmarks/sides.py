@@ -178,7 +178,11 @@ def start_ours(subject: Subject, settings: dict[str, dict[str, object]] | None =
     )
     command = str(Path(sys.executable).parent / "stepscope")
     tuned = subprocess.run(
-        [command, "models", "tune", subject.name, "--config", str(config)], capture_output=True, text=True, check=False
+        [command, "models", "tune", subject.name, "--config", str(config)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "COLUMNS": "140"},
     )
     argv = [command, "serve", "--port", str(port), "--config", str(config)]
     process = Process(argv=argv, log=temporary / "log", folder=temporary)

