@@ -18,7 +18,7 @@ from connexion.middleware import ConnexionMiddleware
 from connexion.middleware.abstract import ROUTING_CONTEXT, RoutedAPI, RoutedMiddleware
 from connexion.middleware.exceptions import ExceptionMiddleware
 from connexion.middleware.routing import RoutingMiddleware
-from connexion.middleware.security import SecurityMiddleware
+from connexion.middleware.security import SecurityAPI, SecurityMiddleware, SecurityOperation
 from connexion.operations import AbstractOperation
 from connexion.resolver import Resolution, Resolver
 from connexion.spec import Specification
@@ -28,11 +28,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from stepscope.core.errors import InternalFailure, RouteNotFound, StepscopeError
 from stepscope.web.auth import Authenticator, BearerHandler
-from stepscope.web.context import KEY, trace_headers
+from stepscope.web.context import HEADERS, KEY, trace_headers
 from stepscope.web.operation import CompiledOperation, log
 from stepscope.web.problems import MEDIA_TYPE, from_routing, problem
 from stepscope_api.operations import OPERATIONS, PROTOCOLS
 
+BEARER: list[dict[str, list[str]]] = [{"bearerAuth": []}]
+"""What an operation asks for that takes a bearer key and nothing else."""
 Handlers = Mapping[str, object]
 """An implementation of its Protocol for each tag."""
 
@@ -45,7 +47,10 @@ def contract_app(document: dict[str, Any], handlers: Handlers, auth: Authenticat
     class Stack(_Operations):
         api_cls = _api_class(handlers, max_body_bytes)
 
-    app = ConnexionMiddleware(_no_operation, middlewares=[ExceptionMiddleware, _Routing, SecurityMiddleware, Stack])
+    class Security(SecurityMiddleware):  # type: ignore[misc]
+        api_cls = _security_class(auth)
+
+    app = ConnexionMiddleware(_no_operation, middlewares=[ExceptionMiddleware, _Routing, Security, Stack])
     app.add_api(document, resolver=_Handled(), security_map={"bearer": lambda: BearerHandler(auth)})
     app.add_error_handler(StepscopeError, _tell)
     app.add_error_handler(HTTPException, _tell_routing)
@@ -110,6 +115,26 @@ class _Routing(RoutingMiddleware):  # type: ignore[misc]
         scope["path_params"] = {}
         scope.setdefault("extensions", {})[ROUTING_CONTEXT] = found
         await self.app(scope, receive, send)
+
+
+def _security_class(auth: Authenticator) -> type[SecurityAPI]:
+    """Connexion's security, which asks `auth` straight from the headers where a bearer key is all that is wanted.
+
+    What Connexion builds for a security function, a request and its context, took a fifth of the whole layer's time.
+    """
+
+    class BearerOperation(SecurityOperation):  # type: ignore[misc]
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            scope[KEY].principal = auth.authenticate(scope[HEADERS].get(b"authorization"))
+            await self.next_app(scope, receive, send)
+
+    class Security(SecurityAPI):  # type: ignore[misc]
+        def make_operation(self, operation: AbstractOperation) -> SecurityOperation:
+            kind = BearerOperation if operation.security == BEARER else SecurityOperation
+            factory = self.security_handler_factory
+            return kind.from_operation(operation, next_app=self.next_app, security_handler_factory=factory)
+
+    return Security
 
 
 class _Operations(RoutedMiddleware):  # type: ignore[misc]

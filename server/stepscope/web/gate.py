@@ -4,6 +4,7 @@ A server on the loopback address without keys is open to every page in the user'
 checked: a form sent across sites needs no permission, and a name can be pointed at 127.0.0.1 (DNS rebinding).
 """
 
+import functools
 import ipaddress
 from collections.abc import Collection
 
@@ -18,11 +19,12 @@ class Gate:
         self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
         self._names = frozenset(name.lower() for name in (*names, "localhost"))
         self._any_name = any_name
+        self._is_known = functools.lru_cache(maxsize=256)(self._is_ours)
 
     def check(self, headers: Headers) -> None:
         """Raise `OriginRefused` or `HostRefused` when a page isn't allowed to call."""
         host = headers.get(b"host", b"").decode("latin-1").lower()
-        if not self._any_name and not self._is_ours(host):
+        if not self._any_name and not self._is_known(host):
             raise HostRefused(host)
         origin = headers.get(b"origin")
         if origin is not None and not self._may_call(origin.decode("latin-1").lower(), host):

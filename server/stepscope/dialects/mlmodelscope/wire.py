@@ -3,9 +3,9 @@
 import base64
 import io
 import itertools
+import random
 import secrets
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -106,6 +106,7 @@ def _device(count: Mapping[str, int]) -> DeviceRef | None:
 
 # --- answers -------------------------------------------------------------------------------------
 
+_random = random.Random().getrandbits  # noqa: S311 - ids that needn't be secret
 _boot = f"{int(time.time()):08x}{secrets.token_hex(4)}"
 _features = itertools.count(secrets.randbelow(1 << 31))
 
@@ -128,7 +129,7 @@ def write_expiry(record: PredictorRecord) -> datetime:
 
 def write_answers(answers: Sequence[Answer], request_id: str) -> list[wire.FeatureResponse]:
     """Return an answer for each input, in order."""
-    batch = str(uuid.uuid4())
+    batch = f"{_random(128):032x}"
     return [_answer(answer, f"{batch}-{place}", request_id) for place, answer in enumerate(answers)]
 
 
