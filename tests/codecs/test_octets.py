@@ -34,6 +34,8 @@ def test_only_standard_base64_is_read(text: str) -> None:
         "data:image/png;base64,aGVsbG8=",
         "aGVsbG8",
         "aGVsbG8==",
+        "0000=",
+        "0000====",
         "aGVs\nbG8=",
         " aGVsbG8=",
         "aGVsbG8=\n",

@@ -14,6 +14,9 @@ def decode(text: str | bytes) -> bytes:
     if not text:
         raise InputEmpty
     try:
-        return binascii.a2b_base64(text, strict_mode=True)
+        data = binascii.a2b_base64(text, strict_mode=True)
     except ValueError:  # binascii.Error is one; so is what a non-ASCII str raises
         raise Base64Invalid from None
+    if len(text) != (len(data) + 2) // 3 * 4:  # before Python 3.12, strict mode lets padding after a full group pass
+        raise Base64Invalid
+    return data
