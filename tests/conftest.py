@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from tests.web.asgi import Client
     from tests.web.schemas import Contract
     from tests.web.servers import Loading
+
+# A shell ignores SIGINT for what it starts in the background, and so would every process that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Serve = Callable[..., contextlib.AbstractAsyncContextManager["Client"]]
 
