@@ -95,7 +95,7 @@ def _server(subject: Any) -> Step:
     """Run as the server does, by the same functions."""
     from stepscope.app import tuning_options
     from stepscope.codecs import octets
-    from stepscope.codecs.features import features
+    from stepscope.codecs.features import classes
     from stepscope.codecs.images import decode, preprocess
     from stepscope.runtimes.torch import TorchRuntime
     from stepscope.settings import Settings
@@ -104,12 +104,12 @@ def _server(subject: Any) -> Step:
     model = runtime.load(subject.manifest, runtime.devices()[0])
     if model.tuning is not None:
         model.tuning.wait()
-    spec, output = subject.spec, subject.manifest.output
+    spec = subject.spec
     labels = subject.task()["labels"]
 
     def step(texts: Sequence[str]) -> object:
         arrays = [(preprocess(decode(octets.decode(text), spec), spec),) for text in texts]
-        return [features(outputs, output, labels, 5) for outputs in model.predict(arrays)]
+        return [classes(ranking, labels, 5) for ranking in model.rank(arrays, 5)]
 
     return step
 
@@ -149,14 +149,14 @@ def _with(subject: Any, module: Callable[..., Any], device: Any) -> Step:
 
     from stepscope.codecs import octets
     from stepscope.codecs.images import decode, preprocess
+    from stepscope.core.frames import normalised
 
     spec = subject.spec
     several = spec.dimensions[0] > 1
 
     def step(texts: Sequence[str]) -> object:
-        staged = np.empty((len(texts), *spec.dimensions), np.float32)
-        for place, text in enumerate(texts):
-            staged[place] = preprocess(decode(octets.decode(text), spec), spec)
+        frames = [preprocess(decode(octets.decode(text), spec), spec) for text in texts]
+        staged = normalised(np.stack([frame.pixels for frame in frames]), spec)
         with torch.inference_mode():
             images = torch.from_numpy(staged).to(device)
             images = images.to(memory_format=torch.channels_last) if several else images

@@ -1,4 +1,3 @@
-import math
 from typing import Any
 
 import numpy as np
@@ -7,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from stepscope.codecs.features import FEW, best, classify, features, probabilities
+from stepscope.codecs.features import features
 from stepscope.core.errors import PredictionFailed
 from stepscope.core.manifests import OutputSpec
 from stepscope.core.predictions import (
@@ -23,7 +22,6 @@ from stepscope.core.predictions import (
     SemanticSegment,
 )
 
-scores = arrays.arrays(np.float32, st.integers(1, 40), elements=st.floats(-50, 50, width=32))
 wild = arrays.arrays(np.float32, st.integers(1, 20), elements=st.floats(width=32))
 
 
@@ -50,18 +48,6 @@ def test_a_limit_of_0_keeps_all_classes() -> None:
     assert len(read(FeatureType.CLASSIFICATION, np.zeros(10), limit=50)) == 10
 
 
-@given(scores, st.integers(0, 50))
-def test_the_best_are_those_of_a_stable_sort(row: np.ndarray[Any, Any], limit: int) -> None:
-    expected = sorted(range(len(row)), key=lambda at: -row[at])[: limit or None]
-    assert best(row.astype(np.float64), limit).tolist() == expected
-
-
-@given(scores)
-def test_softmax_is_what_the_formula_says(row: np.ndarray[Any, Any]) -> None:
-    weights = [math.exp(float(score) - float(row.max())) for score in row]
-    assert probabilities(row, softmax=True).tolist() == pytest.approx([w / sum(weights) for w in weights])
-
-
 @given(wild, st.booleans(), st.integers(0, 5))
 def test_probabilities_stay_within_0_and_1_whatever_the_model_says(
     row: np.ndarray[Any, Any], softmax: bool, limit: int
@@ -75,16 +61,6 @@ def test_probabilities_stay_within_0_and_1_whatever_the_model_says(
 def test_nan_comes_last() -> None:
     found = read(FeatureType.CLASSIFICATION, np.array([np.nan, 0.3, 9.0]), softmax=True)
     assert [feature.payload.index for feature in found if isinstance(feature.payload, Classification)] == [2, 1, 0]
-
-
-@given(arrays.arrays(np.float32, st.tuples(st.integers(1, 5), st.integers(1, 12)), elements=st.floats(-9, 9, width=32)))
-def test_a_batch_is_classified_as_its_inputs_are_one_by_one(batch: np.ndarray[Any, Any]) -> None:
-    labels = tuple("abcdef")
-    together = classify(batch, labels, 3, softmax=True)
-    assert together == [classify(row[np.newaxis], labels, 3, softmax=True)[0] for row in batch]
-    for row, found in zip(batch, together, strict=True):
-        alone = read(FeatureType.CLASSIFICATION, row, softmax=True, labels=labels, limit=3)
-        assert [feature.probability for feature in alone] == pytest.approx([feature.probability for feature in found])
 
 
 def test_integer_scores_are_ordered_as_numbers() -> None:
@@ -187,18 +163,3 @@ def test_outputs_that_the_manifest_does_not_describe_fail(
 ) -> None:
     with pytest.raises(PredictionFailed):
         features(outputs, OutputSpec(type="", feature_type=kind, probabilities_layer=0), labels, 0)
-
-
-@given(
-    numbers=st.lists(st.floats(width=32), min_size=1, max_size=FEW),
-    limit=st.integers(0, 12),
-    softmax=st.booleans(),
-)
-def test_few_classes_come_out_as_many_do(numbers: list[float], limit: int, softmax: bool) -> None:
-    spec = OutputSpec(type="classification", feature_type=FeatureType.CLASSIFICATION, softmax=softmax)
-    row = np.asarray(numbers, np.float32)
-    few = features((row,), spec, ("a", "b"), limit)
-    many = classify(row[None], ("a", "b"), limit, softmax=softmax)[0]
-    assert [feature.probability for feature in few] == pytest.approx([feature.probability for feature in many])
-    if not softmax:  # sums of weights may differ in the last digit, and so may the order of near-equal ones
-        assert [feature.payload for feature in few] == [feature.payload for feature in many]

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile, ImageOps, PngImagePlugin
 
 from stepscope.codecs import headers, images
-from stepscope.codecs.images import ImageLimits, decode, preprocess
+from stepscope.codecs.images import ImageLimits, decode
 from stepscope.core.errors import ImageTooLarge, ImageUnreadable, InputEmpty, InputFailed
+from stepscope.core.frames import Frame, normalised
 from stepscope.core.manifests import ImageSpec
 
 GRAY = ImageSpec(color_mode="L")
@@ -34,6 +35,12 @@ def photo(width: int = 40, height: int = 30) -> Image.Image:
     y, x = np.mgrid[0:height, 0:width]
     pixels = np.stack([x * 255 / width, y * 255 / height, (x + 2 * y) * 80 / width], -1)
     return Image.fromarray(pixels.astype(np.uint8))
+
+
+def preprocess(image: Any, spec: ImageSpec) -> Any:
+    """What the model gets of an image alone."""
+    framed = images.preprocess(image, spec)
+    return framed.array() if isinstance(framed, Frame) else framed
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -460,7 +467,30 @@ def test_integers_are_rounded_and_clipped(element_type: str, mean: float, scale:
 
 def test_pixels_that_need_nothing_are_not_copied() -> None:
     image = image_of(4, 4)
-    assert preprocess(image, ImageSpec(element_type="uint8", dimensions=(3, 4, 4))) is image
+    framed = images.preprocess(image, ImageSpec(dimensions=(3, 4, 4)))
+    assert isinstance(framed, Frame)
+    assert framed.pixels is image
+    assert framed.shape == (4, 4, 3)
+
+
+@pytest.mark.parametrize("layout", ["HWC", "CHW"])
+@pytest.mark.parametrize("element_type", ["float32", "uint8", "int8"])
+def test_a_batch_comes_out_as_its_images_do_alone(layout: str, element_type: str) -> None:
+    spec = ImageSpec(element_type=element_type, mean=(1.5, 2.5, 3.5), scale=(2.0, 3.0, 0.7), layout=layout)
+    batch = np.random.default_rng(0).integers(0, 256, (5, 6, 7, 3), np.uint8)
+    alone = [Frame(image, spec).array() for image in batch]
+    assert [each.shape for each in alone] == [Frame(batch[0], spec).shape] * 5
+    np.testing.assert_array_equal(normalised(batch, spec), np.stack(alone))
+
+
+def test_rows_that_a_png_lacks_hold_nothing_of_another_image() -> None:
+    for _ in range(50):
+        decode(png(64, 64, data=b"".join(b"\0" + b"\xff" * 192 for _ in range(64))))
+        try:
+            pixels = decode(png(64, 64, data=b"\0" + b"\xff" * 192))
+        except ImageUnreadable:
+            continue
+        assert not pixels[1:].any()
 
 
 def test_the_input_is_left_as_it_was() -> None:

@@ -1,15 +1,12 @@
 """Postprocessing: what the arrays that a model gives for one input say, as features, best first.
 
-A limit of 0 keeps all features. NaN counts as the lowest probability, and probabilities end within 0 and 1, since
-neither JSON nor the contract has room for anything else.
+A limit of 0 keeps all features.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stepscope.core.errors import PredictionFailed
 from stepscope.core.manifests import OutputSpec
@@ -25,14 +22,9 @@ from stepscope.core.predictions import (
     RawImage,
     SemanticSegment,
 )
+from stepscope.core.rankings import Floats, Ranking, best, probabilities, ranked
 
 Outputs = tuple[Array, ...]
-Floats = NDArray[np.float64]
-
-FEW = 64
-"""Up to so many classes a plain list is sorted faster than an array."""
-_LARGEST = float(np.finfo(np.float64).max)
-_SMALLEST = float(np.finfo(np.float64).tiny)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,40 +45,12 @@ def features(outputs: Outputs, spec: OutputSpec, labels: Sequence[str], limit: i
         raise PredictionFailed from fault
 
 
-def classify(scores: Array, labels: Sequence[str], limit: int, *, softmax: bool = False) -> list[list[Feature]]:
-    """Return the classes of a whole batch from scores of shape (inputs, classes)."""
-    table = probabilities(scores, softmax=softmax)
-    return [_classes(row, labels, limit) for row in table]
-
-
-def probabilities(scores: Array, *, softmax: bool = False) -> Floats:
-    """Return scores of shape (..., classes) as finite numbers, through a softmax over the classes if asked for."""
-    largest = np.finfo(np.float64).max
-    table = np.nan_to_num(np.asarray(scores, dtype=np.float64), nan=-np.inf, posinf=largest, neginf=-np.inf)
-    if not softmax:
-        return table
-    top = table.max(axis=-1, keepdims=True)
-    # A row without any number has -inf as its top, and -inf less -inf is NaN.
-    weights = np.exp(table - np.where(np.isfinite(top), top, 0.0))
-    return np.asarray(weights / np.maximum(weights.sum(axis=-1, keepdims=True), np.finfo(np.float64).tiny))
-
-
-def best(row: Floats, limit: int) -> NDArray[np.intp]:
-    """Return the indices of the `limit` largest numbers, largest first; among equal ones the lower index first."""
-    count = len(row) if limit <= 0 else min(limit, len(row))
-    if count == len(row):
-        return np.argsort(-row, kind="stable")
-    least = np.partition(row, len(row) - count)[len(row) - count]
-    above = np.flatnonzero(row > least)
-    level = np.flatnonzero(row == least)[: count - len(above)]
-    return np.concatenate([above[np.argsort(-row[above], kind="stable")], level])
-
-
-def _classes(row: Floats, labels: Sequence[str], limit: int) -> list[Feature]:
-    chosen = best(row, limit)
+def classes(ranking: Ranking, labels: Sequence[str], limit: int) -> list[Feature]:
+    """Return a ranking's classes by name."""
+    chosen = slice(limit or None)
     return [
         Feature(FeatureType.CLASSIFICATION, probability, Classification(index, _label(labels, index)))
-        for index, probability in zip(chosen.tolist(), _shares(row[chosen]), strict=True)
+        for index, probability in zip(ranking.classes[chosen], ranking.probabilities[chosen], strict=True)
     ]
 
 
@@ -100,29 +64,8 @@ def _label(labels: Sequence[str], index: int) -> str:
 
 
 def _classification(it: _Reading) -> list[Feature]:
-    scores = it.outputs[it.spec.probabilities_layer]
-    if scores.size <= FEW:
-        return _few_classes(scores.reshape(-1).tolist(), it)
-    return _classes(_row(it), it.labels, it.limit)
-
-
-def _few_classes(scores: list[float], it: _Reading) -> list[Feature]:
-    """Do what `_classes` does, without numpy: for ten classes in 8 us instead of 60."""
-    numbers = [min(float(score), _LARGEST) if score == score else -math.inf for score in scores]
-    if it.spec.softmax:
-        top = max(numbers, default=0.0)
-        weights = [math.exp(number - (top if math.isfinite(top) else 0.0)) for number in numbers]
-        total = max(sum(weights), _SMALLEST)
-        numbers = [weight / total for weight in weights]
-    order = sorted(range(len(numbers)), key=numbers.__getitem__, reverse=True)
-    return [
-        Feature(
-            FeatureType.CLASSIFICATION,
-            min(max(numbers[index], 0.0), 1.0),
-            Classification(index, _label(it.labels, index)),
-        )
-        for index in order[: it.limit or None]
-    ]
+    scores = it.outputs[it.spec.probabilities_layer].reshape(1, -1)
+    return classes(ranked(scores, it.limit, softmax=it.spec.softmax)[0], it.labels, it.limit)
 
 
 def _row(it: _Reading) -> Floats:

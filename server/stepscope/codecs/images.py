@@ -1,4 +1,4 @@
-"""Image files to pixels, and pixels to a model's input.
+"""Image files to pixels, and pixels to the size that a model takes.
 
 * JPEG, PNG and WebP only, told by their bytes. Sizes are checked before anything is decoded.
 * The EXIF orientation is applied: a model sees what a person sees. Files without one, ImageNet's for example, are
@@ -7,10 +7,8 @@
 * 16-bit samples keep their high byte. Of an animation the first frame counts.
 """
 
-import functools
 import io
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import simplejpeg
@@ -20,6 +18,7 @@ from PIL import Image, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlug
 from stepscope.codecs import headers
 from stepscope.codecs.headers import Header
 from stepscope.core.errors import ImageTooLarge, ImageUnreadable, InputEmpty, StepscopeError
+from stepscope.core.frames import Frame
 from stepscope.core.manifests import ImageSpec
 
 Pixels = NDArray[np.uint8]
@@ -80,21 +79,13 @@ def decode(data: bytes, spec: ImageSpec | None = None, limits: ImageLimits = DEF
         raise ImageUnreadable("its data is damaged") from None
 
 
-def preprocess(image: NDArray[Any], spec: ImageSpec) -> NDArray[Any]:
-    """Turn decoded pixels into a model's input: crop, resize, `(pixel - mean) / scale`, colour order, layout, type.
+def preprocess(image: NDArray[np.uint8], spec: ImageSpec) -> Frame | NDArray[np.uint8]:
+    """Cut and resize decoded pixels for a model; what comes of them for a `raw_image` is the array itself.
 
     `crop_ratio` is the share of each side that is kept. `max_dimension` becomes the longest side, else `dimensions`
     is the size; with `keep_aspect_ratio` what sticks out of it is cut off, and otherwise the image is stretched.
-    Integer types are rounded and clipped. The result is contiguous and may be written to.
     """
-    if spec.element_type == "raw_image":
-        return image
-    pixels = _resized(image, spec)
-    if spec.color_mode == "BGR":
-        pixels = pixels[..., ::-1]
-    if spec.layout == "CHW":
-        pixels = pixels.transpose(2, 0, 1)
-    return _normalised(pixels, spec)
+    return image if spec.element_type == "raw_image" else Frame(_resized(image, spec), spec)
 
 
 # --- decoding ------------------------------------------------------------------------------------
@@ -136,7 +127,9 @@ def _fast_jpeg(header: Header, gray: bool) -> Pixels:
 def _plain_png(header: Header) -> tuple[Image.Image, int]:
     """Unpack a PNG's samples: half the time of Pillow's own reader, which would look at all chunks once more."""
     mode = header.stored_mode
-    return Image.frombytes(mode, (header.width, header.height), header.data, "zip", mode, False), header.orientation
+    image = Image.new(mode, (header.width, header.height), None)  # `Image.frombytes` would blacken it first
+    image.frombytes(header.data, "zip", mode, False)
+    return image, header.orientation
 
 
 def _opened(header: Header) -> tuple[Image.Image, int]:
@@ -228,51 +221,3 @@ def _frame(width: int, height: int, spec: ImageSpec) -> tuple[tuple[float, float
     elif spec.max_dimension is None and spec.dimensions is None:
         left, top = left // 1, top // 1  # whole pixels: nothing is resized
     return (left, top, min(left + kept_width, width), min(top + kept_height, height)), size
-
-
-def _normalised(pixels: Pixels, spec: ImageSpec) -> NDArray[Any]:
-    dtype = np.dtype(spec.element_type)
-    mean, scale = _per_channel(spec)
-    if mean is None and scale is None and np.can_cast(np.uint8, dtype):
-        return np.require(pixels, dtype, ("C", "W"))
-    values = np.array(pixels, np.float64 if dtype == np.float64 else np.float32, order="C")
-    if mean is not None:
-        _apply(np.subtract, values, mean)
-    if scale is not None:
-        _apply(np.divide, values, scale)
-    return _rounded(values, dtype) if dtype.kind in "iu" else values.astype(dtype, copy=False)
-
-
-def _apply(operation: np.ufunc, values: NDArray[Any], operand: NDArray[Any]) -> None:
-    """Apply an operation in place, with one operand for all or one for each channel."""
-    if operand.ndim == 1 and operand.size > 1:  # HWC: a whole row at once is ten times as fast as three numbers
-        rows = values.reshape(values.shape[0], -1)
-        operation(rows, np.tile(operand, values.shape[1]), rows)
-    else:
-        operation(values, operand, values)
-
-
-def _rounded(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    limits = np.iinfo(dtype)
-    np.rint(values, values)
-    np.clip(values, limits.min, limits.max, values)
-    return values.astype(dtype)
-
-
-@functools.lru_cache(maxsize=64)
-def _per_channel(spec: ImageSpec) -> tuple[NDArray[Any] | None, NDArray[Any] | None]:
-    """Return mean and scale, shaped for the layout; None where they change nothing.
-
-    A manifest names them in RGB order, whatever the order of the model's channels.
-    """
-    return _shaped(spec.mean, spec, neutral=0.0), _shaped(spec.scale, spec, neutral=1.0)
-
-
-def _shaped(values: tuple[float, ...], spec: ImageSpec, neutral: float) -> NDArray[Any] | None:
-    if set(values) == {neutral}:
-        return None
-    if len(set(values)) == 1:
-        values = values[:1]
-    array = np.array(values[::-1] if spec.color_mode == "BGR" else values, np.float64)
-    array = array if spec.element_type == "float64" else array.astype(np.float32)
-    return array.reshape(-1, 1, 1) if spec.layout == "CHW" else array

@@ -4,14 +4,18 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
+from stepscope.core.frames import Frame
 from stepscope.core.lifecycle import PredictorRecord
 from stepscope.core.manifests import Manifest
 from stepscope.core.predictions import Array, DeviceRef
+from stepscope.core.rankings import Ranking
 from stepscope.core.tuning import Execution
 
-Inputs = tuple[Array, ...]
-"""A model's input arrays for one input, without a batch dimension."""
-Outputs = tuple[Array, ...]
+Inputs = tuple[Array | Frame, ...]
+"""A model's input arrays for one input, without a batch dimension; an image may come as a `Frame`."""
+Arrays = tuple[Array, ...]
+"""Arrays of one input, without a batch dimension."""
+Outputs = Arrays
 """A model's output arrays for one input, without a batch dimension."""
 
 
@@ -25,6 +29,9 @@ class LoadedModel(Protocol):
 
     def predict(self, batch: Sequence[Inputs]) -> Sequence[Outputs]:
         """Run inputs of equal shapes and types together; the same length and order come back."""
+
+    def rank(self, batch: Sequence[Inputs], count: int) -> Sequence[Ranking]:
+        """Run a classifier as `predict` does, and keep the `count` best classes of each input; 0 means all."""
 
     def close(self) -> None:
         """Give the memory back to the device and the system."""

@@ -1,11 +1,14 @@
 """A thread for each device: it takes batches and runs them; nothing else touches the device.
 
-A run is one request's tickets for one model. The event loop is woken once for each batch, whatever the number
-of runs that the batch completes.
+A run is one request's tickets for one model. The thread is woken once for all that one turn of the event loop brings,
+and the event loop once for each batch: every switch in between would hand the interpreter over, and leave smaller
+batches.
 """
 
 import asyncio
+import functools
 import logging
+import queue
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
@@ -13,11 +16,14 @@ from dataclasses import dataclass, field
 
 from stepscope.core.batching import Batcher
 from stepscope.core.errors import InputFailed, PredictionFailed
+from stepscope.core.frames import Frame
 from stepscope.core.ports import Inputs, LoadedModel, Outputs
+from stepscope.core.predictions import Array
+from stepscope.core.rankings import Ranking
 
 log = logging.getLogger("stepscope.device")
 
-Outcome = Outputs | InputFailed
+Outcome = Outputs | Ranking | InputFailed
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -41,6 +47,7 @@ class Ticket:
     cap: int
     model: LoadedModel
     inputs: Inputs
+    classes: int | None
     run: Run
     place: int
     entered: float = field(default_factory=time.perf_counter)
@@ -55,9 +62,9 @@ class Device:
     """Owns the thread on which one device's models run."""
 
     def __init__(self, name: str) -> None:
-        self._batcher: Batcher[Ticket] = Batcher()
-        self._wake = threading.Condition()
-        self._stopped = False
+        self._batcher: Batcher[Ticket] = Batcher()  # the thread's own
+        self._gathered: list[Ticket] = []  # the event loop's own
+        self._arrivals: queue.SimpleQueue[list[Ticket] | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._work, name=f"device-{name}", daemon=True)
 
@@ -68,50 +75,63 @@ class Device:
 
     def stop(self) -> None:
         """Finish the batch that runs, leave the rest, and end the thread."""
-        with self._wake:
-            self._stopped = True
-            self._wake.notify()
+        self._arrivals.put(None)
         self._thread.join()
 
-    def submit(self, model: LoadedModel, inputs: Sequence[Inputs], *, owner: str, cap: int) -> Run:
-        """Queue inputs for a model. The run's future is done when every outcome is there."""
+    def submit(
+        self, model: LoadedModel, inputs: Sequence[Inputs], *, owner: str, cap: int, classes: int | None = None
+    ) -> Run:
+        """Queue inputs for a model. The run's future is done when every outcome is there.
+
+        With `classes` outcomes are rankings of at least so many classes (0: of all), otherwise the model's outputs.
+        """
         assert self._loop is not None, "start() comes first"
         run = Run(outcomes=[None] * len(inputs), remaining=len(inputs), future=self._loop.create_future())
-        tickets = [
-            Ticket(
-                lane=(id(model), *[(array.shape, array.dtype.num) for array in arrays]),
+        if not inputs:
+            run.future.set_result(None)
+            return run
+        if not self._gathered:
+            self._loop.call_soon(self._hand_over)
+        for place, arrays in enumerate(inputs):
+            ticket = Ticket(
+                lane=(id(model), classes is None, *[_kind(array) for array in arrays]),
                 owner=owner,
                 cap=cap,
                 model=model,
                 inputs=arrays,
+                classes=classes,
                 run=run,
                 place=place,
             )
-            for place, arrays in enumerate(inputs)
-        ]
-        if not tickets:
-            run.future.set_result(None)
-            return run
-        with self._wake:
-            for ticket in tickets:
-                self._batcher.put(ticket)
-            self._wake.notify()
+            self._gathered.append(ticket)
         return run
 
+    def _hand_over(self) -> None:
+        tickets, self._gathered = self._gathered, []
+        self._arrivals.put(tickets)
+
     def _work(self) -> None:
-        while True:
-            with self._wake:
-                while not (batch := self._batcher.take()) and not self._stopped:
-                    self._wake.wait()
-                if self._stopped:
-                    return
+        while batch := self._next():
             self._run(batch)
             # Without this the last batch would stay in memory until the next one comes.
             del batch
 
+    def _next(self) -> list[Ticket]:
+        """Wait for a batch; an empty one is the end."""
+        batch: list[Ticket] = []
+        while not batch:
+            while not len(self._batcher) or not self._arrivals.empty():
+                tickets = self._arrivals.get()
+                if tickets is None:
+                    return []
+                for ticket in tickets:
+                    self._batcher.put(ticket)
+            batch = self._batcher.take()
+        return batch
+
     def _run(self, batch: list[Ticket]) -> None:
         started = time.perf_counter()
-        outcomes = predict_each(batch[0].model.predict, [ticket.inputs for ticket in batch])
+        outcomes = predict_each(_calculation(batch), [ticket.inputs for ticket in batch])
         share_s = (time.perf_counter() - started) / len(batch)
         finished = []
         for ticket, outcome in zip(batch, outcomes, strict=True):
@@ -139,8 +159,19 @@ def _resolve(runs: list[Run]) -> None:
             run.future.set_result(None)
 
 
+def _kind(array: Array | Frame) -> Hashable:
+    return array.shape if isinstance(array, Frame) else (array.shape, array.dtype.num)
+
+
+def _calculation(batch: Sequence[Ticket]) -> Callable[[Sequence[Inputs]], Sequence[Outcome]]:
+    """Return what the model does for a whole batch."""
+    model = batch[0].model
+    wanted = [ticket.classes for ticket in batch if ticket.classes is not None]
+    return functools.partial(model.rank, count=max(wanted) if all(wanted) else 0) if wanted else model.predict
+
+
 def predict_each(
-    predict: Callable[[Sequence[Inputs]], Sequence[Outputs]], batch: Sequence[Inputs]
+    predict: Callable[[Sequence[Inputs]], Sequence[Outcome]], batch: Sequence[Inputs]
 ) -> Sequence[Outcome]:
     """Run a batch; when it fails, run its inputs one by one, so that only the bad ones fail."""
     try:

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from stepscope.codecs import octets
-from stepscope.codecs.features import features
+from stepscope.codecs.features import classes, features
 from stepscope.codecs.images import decode, preprocess
 from stepscope.core.errors import InputCancelled, InputEmpty, InputFailed, TensorInvalid
 from stepscope.core.manifests import ImageSpec, Manifest
 from stepscope.core.ports import Inputs, LoadedModel
-from stepscope.core.predictions import Answer, ImageInput, Input, InputError, TensorInput, UrlInput
+from stepscope.core.predictions import Answer, FeatureType, ImageInput, Input, InputError, TensorInput, UrlInput
+from stepscope.core.rankings import Ranking
 from stepscope.core.steps import Step, StepClock
 from stepscope.core.tensors import fit
 from stepscope.engine.device import Device, Outcome, Run
@@ -59,6 +60,12 @@ class Work:
     clock: StepClock = field(default_factory=StepClock)
     answers: list[Answer | None] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
+
+    @property
+    def classes(self) -> int | None:
+        """How many classes the device shall keep of each input, 0 for all; None where the model's outputs are wanted."""
+        ranks = self.plan.manifest.output.feature_type is FeatureType.CLASSIFICATION and not self.keep_outputs
+        return self.limit if ranks else None
 
     def finished(self) -> list[Answer]:
         """Return an answer for every input, those that were never run included."""
@@ -157,7 +164,7 @@ class Pipeline:
                 good.append(ready.arrays)
                 kept.append(place)
         places[:] = kept
-        run = work.device.submit(work.model, good, owner=work.owner, cap=work.cap)
+        run = work.device.submit(work.model, good, owner=work.owner, cap=work.cap, classes=work.classes)
         work.runs.append(run)
         return run
 
@@ -191,6 +198,8 @@ def _answer(work: Work, input_id: str, outcome: Outcome | None) -> Answer:
     assert outcome is not None, "the run is over"
     if isinstance(outcome, InputFailed):
         return _failed(input_id, outcome)
+    if isinstance(outcome, Ranking):
+        return Answer(input_id=input_id, features=classes(outcome, work.plan.labels, work.limit))
     if work.keep_outputs:
         return Answer(input_id=input_id, outputs=outcome)
     try:

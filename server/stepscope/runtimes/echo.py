@@ -12,9 +12,11 @@ import numpy as np
 import psutil
 
 from stepscope.core.errors import ModelUnavailable
+from stepscope.core.frames import Frame
 from stepscope.core.manifests import Manifest
 from stepscope.core.ports import Inputs, Outputs
 from stepscope.core.predictions import DeviceRef
+from stepscope.core.rankings import Ranking, ranked
 from stepscope.core.tuning import Execution
 
 
@@ -55,6 +57,7 @@ class EchoModel:
         self._adds = attributes.get("echo") == "sum"
         self._delay_s = float(attributes.get("delay_s", "0"))
         self._fail = attributes.get("fail", "")
+        self._output = manifest.output
 
     def predict(self, batch: Sequence[Inputs]) -> Sequence[Outputs]:
         """Run a batch."""
@@ -62,21 +65,31 @@ class EchoModel:
             raise RuntimeError("the model was closed")
         self.batches.append(len(batch))
         time.sleep(self._delay_s)
-        if self._fails(batch):
+        arrays = [_arrays(inputs) for inputs in batch]
+        if self._fails(arrays):
             raise RuntimeError("the model fails, as its manifest asks")
-        return [self._answer(inputs) for inputs in batch]
+        return [self._answer(each) for each in arrays]
+
+    def rank(self, batch: Sequence[Inputs], count: int) -> Sequence[Ranking]:
+        """Take what a batch answers for the scores of classes."""
+        scores = [outputs[self._output.probabilities_layer].reshape(-1) for outputs in self.predict(batch)]
+        return ranked(np.stack(scores), count, softmax=self._output.softmax)
 
     def close(self) -> None:
         """Refuse to run from here on."""
         self.closed = True
 
-    def _fails(self, batch: Sequence[Inputs]) -> bool:
+    def _fails(self, batch: Sequence[Outputs]) -> bool:
         if self._fail == "negative":
             return any(bool(np.any(np.less(array, 0))) for inputs in batch for array in inputs)
         return self._fail == "predict"
 
-    def _answer(self, inputs: Inputs) -> Outputs:
+    def _answer(self, inputs: Outputs) -> Outputs:
         if not self._adds:
             return inputs
         total = sum(float(np.asarray(array, dtype=np.float64).sum()) for array in inputs)
         return (np.asarray([total], dtype=np.float32),)
+
+
+def _arrays(inputs: Inputs) -> Outputs:
+    return tuple([each.array() if isinstance(each, Frame) else each for each in inputs])

@@ -11,8 +11,13 @@ import numpy as np
 import torch
 from torch.export import ExportedProgram
 
+from stepscope.core.frames import Frame
+from stepscope.core.manifests import ImageSpec, OutputSpec
 from stepscope.core.ports import Inputs, Outputs
 from stepscope.core.predictions import Array
+from stepscope.core.rankings import Ranking
+from stepscope.runtimes.torch import frames
+from stepscope.runtimes.torch.ranks import rank
 
 Module = Callable[..., object]
 """A loaded model: tensors of shape (batch, ...) to a tensor, or a sequence or mapping of them."""
@@ -20,6 +25,8 @@ Tensors = tuple[torch.Tensor, ...]
 Run = Callable[[Tensors], Tensors]
 """A model made ready to run in one way: its input tensors of shape (batch, ...) to its output tensors in order."""
 
+JOINED_BYTES = 256 * 1024
+"""Batches up to this size are copied through one string of bytes."""
 KEPT_BYTES = 64 * 2**20
 """Larger batches get a buffer of their own that isn't kept."""
 _KEPT_VIEWS = 256
@@ -67,17 +74,33 @@ class Staging:
         self._buffers: dict[int, torch.Tensor] = {}
         self._views: dict[tuple[object, ...], tuple[Array, torch.Tensor]] = {}
 
-    def put(self, place: int, arrays: Sequence[Array]) -> torch.Tensor:
-        """Copy the arrays of the input at `place` side by side; the tensor on the device is (batch, ...)."""
-        first = arrays[0]
-        array, tensor = self._view(place, (len(arrays), *first.shape), first.dtype)
-        np.stack(arrays, out=array, casting="no")
-        return tensor.to(self._device, non_blocking=True)
+    def put(self, place: int, inputs: Sequence[Array | Frame]) -> torch.Tensor:
+        """Copy what goes to the input at `place` side by side; the tensor on the device is (batch, ...)."""
+        arrays: list[Array] = []
+        spec: ImageSpec | None = None
+        for each in inputs:
+            if isinstance(each, Frame):
+                spec = each.spec
+                arrays.append(each.pixels)
+            else:
+                arrays.append(each)
+        if spec is None:
+            return self._staged(place, arrays)
+        if frames.on_device(spec):
+            return frames.to_inputs(self._staged(place, arrays), spec)
+        return self._staged(place, list(frames.on_host(arrays, spec)))
 
     def holds(self, tensor: torch.Tensor) -> bool:
         """Whether a tensor lies in one of the buffers."""
         address = tensor.untyped_storage().data_ptr()
         return any(address == buffer.untyped_storage().data_ptr() for buffer in self._buffers.values())
+
+    def _staged(self, place: int, arrays: Sequence[Array]) -> torch.Tensor:
+        first = arrays[0]
+        array, tensor = self._view(place, (len(arrays), *first.shape), first.dtype)
+        if array.nbytes > JOINED_BYTES or not _join(arrays, array):
+            np.stack(arrays, out=array, casting="no")
+        return tensor if self._device.type == "cpu" else tensor.to(self._device, non_blocking=True)
 
     def _view(self, place: int, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> tuple[Array, torch.Tensor]:
         key = (place, shape, dtype.num)
@@ -102,13 +125,42 @@ class Staging:
         return array, torch.from_numpy(array)
 
 
+def _join(arrays: Sequence[Array], into: Array) -> bool:
+    """Copy small arrays side by side in one go; say whether it could be done.
+
+    numpy lets go of the interpreter for each array that it copies, and may wait long for it to come back.
+    """
+    if any(array.dtype != into.dtype or not array.flags.c_contiguous for array in arrays):
+        return False
+    memoryview(into.reshape(-1).view(np.uint8))[:] = b"".join(arrays)  # type: ignore[arg-type]
+    return True
+
+
 def run_batch(run: Run, sizes: BatchSizes, staging: Staging, batch: Sequence[Inputs]) -> list[Outputs]:
     """Run the inputs in as few calls as the model allows; the same length and order come back."""
-    return [
-        outputs
-        for part in _parts(batch, sizes.largest or len(batch))
-        for outputs in _run_once(run, _padded(part, sizes.smallest), staging)[: len(part)]
-    ]
+    found: list[Outputs] = []
+    for part, layers in _run_parts(run, sizes, staging, batch):
+        arrays = [_array(tensor) for tensor in layers]
+        found += [tuple([array[place, ...] for array in arrays]) for place in range(len(part))]
+    return found
+
+
+def rank_batch(
+    run: Run, sizes: BatchSizes, staging: Staging, batch: Sequence[Inputs], output: OutputSpec, count: int
+) -> list[Ranking]:
+    """Run the inputs as `run_batch` does, and keep the `count` best classes of each; 0 means all."""
+    found: list[Ranking] = []
+    for part, layers in _run_parts(run, sizes, staging, batch):
+        scores = layers[output.probabilities_layer][: len(part)].reshape(len(part), -1)
+        found += rank(scores, count, softmax=output.softmax)
+    return found
+
+
+def _run_parts(
+    run: Run, sizes: BatchSizes, staging: Staging, batch: Sequence[Inputs]
+) -> Iterator[tuple[Sequence[Inputs], Tensors]]:
+    for part in _parts(batch, sizes.largest or len(batch)):
+        yield part, _run_once(run, _padded(part, sizes.smallest), staging)
 
 
 def _parts(batch: Sequence[Inputs], largest: int) -> Iterator[Sequence[Inputs]]:
@@ -121,19 +173,20 @@ def _padded(part: Sequence[Inputs], smallest: int) -> Sequence[Inputs]:
     return [*part, *[part[-1]] * (smallest - len(part))] if len(part) < smallest else part
 
 
-def _run_once(run: Run, part: Sequence[Inputs], staging: Staging) -> list[Outputs]:
+def _run_once(run: Run, part: Sequence[Inputs], staging: Staging) -> Tensors:
+    """Return the outputs of one call, (batch, ...) each."""
     with torch.inference_mode():
-        tensors = tuple(staging.put(place, arrays) for place, arrays in enumerate(zip(*part, strict=True)))
-        layers = [_array(tensor.clone() if staging.holds(tensor) else tensor) for tensor in run(tensors)]
+        tensors = tuple([staging.put(place, arrays) for place, arrays in enumerate(zip(*part, strict=True))])
+        layers = tuple([tensor.clone() if staging.holds(tensor) else tensor for tensor in run(tensors)])
     if any(layer.ndim == 0 or len(layer) != len(part) for layer in layers):
-        raise ValueError(f"the model answered {[layer.shape for layer in layers]} for {len(part)} inputs")
-    return [tuple([layer[place, ...] for layer in layers]) for place in range(len(part))]
+        raise ValueError(f"the model answered {[tuple(layer.shape) for layer in layers]} for {len(part)} inputs")
+    return layers
 
 
 def _array(tensor: torch.Tensor) -> Array:
     # numpy has no bfloat16.
     tensor = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
-    array: Array = tensor.cpu().numpy()
+    array: Array = (tensor if tensor.device.type == "cpu" else tensor.cpu()).numpy()
     return array
 
 

@@ -1,4 +1,4 @@
-"""Inputs to try a model on: those in its folder, or random ones of the shapes that its manifest names.
+"""Arrays to try a model on: those in its folder, or random ones of the shapes that its manifest names.
 
 A model's folder may hold `example.npy`, one input without a batch dimension, or `example.npz` with one array for each
 input, in the order of their names. A model whose dimensions are open can't be tried without.
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from stepscope.core.manifests import ImageSpec, Manifest, TensorSpec
-from stepscope.core.ports import Inputs
+from stepscope.core.ports import Arrays
 from stepscope.core.predictions import Array
 from stepscope.core.tensors import input_shape
 
@@ -24,15 +24,15 @@ class Examples:
     """Where examples come from. `is_exact` says that every input has these shapes."""
 
     manifest: Manifest
-    given: Inputs | None
+    given: Arrays | None
     is_exact: bool
 
-    def rows(self, count: int, seed: int = 0) -> list[Inputs]:
+    def rows(self, count: int, seed: int = 0) -> list[Arrays]:
         """Return different inputs, the same ones for a seed; the first is the folder's own if there is one."""
         random = np.random.default_rng([seed, count])
         return [self._row(random, own=seed == 0 and place == 0) for place in range(count)]
 
-    def _row(self, random: np.random.Generator, *, own: bool) -> Inputs:
+    def _row(self, random: np.random.Generator, *, own: bool) -> Arrays:
         if self.given is None:
             return tuple(_random(entry.spec, random) for entry in self.manifest.inputs)
         return self.given if own else tuple(_varied(array, random) for array in self.given)
@@ -56,7 +56,7 @@ def _is_known(shape: Sequence[int | None] | None, spec: ImageSpec | TensorSpec) 
     return shape is not None and None not in shape
 
 
-def _given(folder: Path) -> Inputs | None:
+def _given(folder: Path) -> Arrays | None:
     try:
         if (path := folder / "example.npy").is_file():
             return (np.load(path, allow_pickle=False),)

@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from stepscope.core.manifests import OutputSpec
 from stepscope.core.ports import Inputs, Outputs
+from stepscope.core.rankings import Ranking
 from stepscope.core.tuning import EAGER, Execution
 from stepscope.runtimes.torch.background import Job
-from stepscope.runtimes.torch.batches import BatchSizes, Module, Run, Staging, run_batch
+from stepscope.runtimes.torch.batches import BatchSizes, Module, Run, Staging, rank_batch, run_batch
 from stepscope.runtimes.torch.executions import eager
 from stepscope.runtimes.torch.trials import use_threads
 from stepscope.runtimes.torch.tune import Tuned
@@ -36,12 +38,15 @@ class Program:
 class TorchModel:
     """A model's weights on one device. Not for use by two threads at once, but for `close`."""
 
-    def __init__(self, model: Module, sizes: BatchSizes, device: torch.device, execution: Execution) -> None:
+    def __init__(
+        self, model: Module, sizes: BatchSizes, device: torch.device, output: OutputSpec, execution: Execution
+    ) -> None:
         self.size_bytes = size_bytes(model)
         self.execution = execution
         self.tuning: Job | None = None
         self._sizes = sizes
         self._device = device
+        self._output = output
         self._staging = Staging(device)
         self._eager: Program | None = Program(run=eager(model), threads=execution.choices[0].threads)
         self._programs: tuple[Program, ...] = (self._eager,)
@@ -53,6 +58,12 @@ class TorchModel:
         program = self._program(batch)
         use_threads(program.threads)
         return run_batch(program.run, self._sizes, self._staging, batch)
+
+    def rank(self, batch: Sequence[Inputs], count: int) -> Sequence[Ranking]:
+        """Run inputs as `predict` does, and keep the `count` best classes of each; 0 means all."""
+        program = self._program(batch)
+        use_threads(program.threads)
+        return rank_batch(program.run, self._sizes, self._staging, batch, self._output, count)
 
     def adopt(self, tuned: Tuned, shapes: Shapes | None) -> None:
         """Change over to what tuning chose: for inputs of the given shapes alone, if any are given."""

@@ -51,7 +51,8 @@ class Tuner:
         pinned = fresh.manifest.execution
         choice = Choice(threads=pinned.threads or (self._threads if fresh.device.type == "cpu" else 0))
         tolerance = tolerance_of(pinned.way, pinned.tolerance)
-        loaded = TorchModel(fresh.model, fresh.sizes, fresh.device, Execution(choices=(choice,), tolerance=tolerance))
+        execution = Execution(choices=(choice,), tolerance=tolerance)
+        loaded = TorchModel(fresh.model, fresh.sizes, fresh.device, fresh.manifest.output, execution)
         if pinned.way:
             self._pin(loaded, fresh, replace(choice, way=pinned.way))
         elif self._options.enabled:
