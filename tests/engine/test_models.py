@@ -142,3 +142,9 @@ async def test_close_drops_everything(models, runtime):
     await use(models, model("b"))
     await models.close()
     assert all(loaded.closed for loaded in runtime.loaded)
+
+
+async def test_a_model_without_weights_is_closed_too(models, runtime):
+    await use(models, model("a", size=0), "one")
+    assert await models.leave("one") == 0
+    assert runtime.loaded[0].closed

@@ -129,8 +129,8 @@ class Models:
     async def dispose(self, entry: _Entry) -> None:
         """Give an entry's memory back."""
         entry.loading.cancel()
-        if _size(entry):
-            await asyncio.to_thread(entry.loading.result().close)
+        if (model := _model(entry)) is not None:
+            await asyncio.to_thread(model.close)
 
 
 class Lease:
@@ -158,8 +158,13 @@ class Lease:
             await self._models.dispose(self._entry)
 
 
-def _size(entry: _Entry) -> int:
+def _model(entry: _Entry) -> LoadedModel | None:
     task = entry.loading
     if not task.done() or task.cancelled() or task.exception() is not None:
-        return 0
-    return task.result().size_bytes
+        return None
+    return task.result()
+
+
+def _size(entry: _Entry) -> int:
+    model = _model(entry)
+    return 0 if model is None else model.size_bytes
