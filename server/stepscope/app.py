@@ -70,7 +70,7 @@ def build(settings: Settings, runtime: Runtime | None = None) -> App:
     contract_version = document["info"]["version"]
     handlers = {
         "predict": Predict(engine, Evaluations(engine, datasets), __version__, contract_version),
-        "registry": Registry(catalog, agent(settings, runtime)),
+        "registry": Registry(engine, agent(settings, runtime)),
         "system": System(engine, __version__, contract_version),
     }
     auth = Authenticator(settings.auth.keys)

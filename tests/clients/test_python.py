@@ -109,6 +109,15 @@ def test_what_the_server_says_of_itself(client):
     assert client.is_ready()
 
 
+def test_a_way_of_running_is_pinned_by_open(client, samples):
+    with client.open("lenet", way="frozen") as predictor:
+        assert labels(predictor.images([samples[14]])) == ["7"]
+        told = client.models("lenet")[0].manifest.execution
+        assert "frozen" in [each.choices[0].way for each in told if each.origin == "pinned"]
+    with pytest.raises(ArgumentInvalid, match="way"):
+        client.open("lenet", way="fastest")
+
+
 def test_a_model_that_is_not_there_comes_with_near_names(client):
     with pytest.raises(NotFound) as caught:
         client.open("lenett")

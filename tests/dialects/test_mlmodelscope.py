@@ -29,7 +29,10 @@ from stepscope.core.predictions import (
     SemanticSegment,
     Summary,
 )
+from stepscope.core.tuning import WAYS, Candidate, Choice, Execution, Timing, Verdict
 from stepscope.dialects.mlmodelscope import wire as convert
+from stepscope.dialects.mlmodelscope.executions import write_executions
+from stepscope.engine.models import Running
 from stepscope_api import models as wire
 
 BOX = BoundingBox(3, "cat", 0.1, 0.2, 0.3, 0.4)
@@ -148,6 +151,17 @@ def test_a_device_is_read_as_its_index(count, device):
     assert convert.read_options(options).device == device
 
 
+def test_the_contract_names_the_ways_that_there_are():
+    assert [way.value for way in wire.ExecutionWay] == ["auto", *WAYS]
+    assert [verdict.value for verdict in wire.CandidateVerdict] == [verdict.value for verdict in Verdict]
+
+
+@pytest.mark.parametrize(("given", "way"), [("auto", ""), ("eager", "eager"), ("frozen_bf16", "frozen_bf16")])
+def test_a_way_is_read_by_its_name(given, way):
+    options = wire.PredictionOptions(execution_options=wire.ExecutionOptions(way=wire.ExecutionWay(given)))
+    assert convert.read_options(options).way == way
+
+
 @pytest.mark.parametrize(("given", "seconds"), [(0, None), ("0", None), (1500, 1.5), ("1500", 1.5), ("007", 0.007)])
 def test_a_time_out_is_read_in_milliseconds(given, seconds):
     options = wire.PredictionOptions(execution_options=wire.ExecutionOptions(timeout_in_ms=given))
@@ -181,3 +195,58 @@ def test_the_end_of_a_lease_is_told_in_utc_to_the_millisecond(contract):
     ends = convert.write_expiry(record)
     assert ends == datetime(2026, 3, 1, 10, 1, 0, 123000, tzinfo=UTC)
     assert written(ends) == "2026-03-01T10:01:00.123000Z"
+
+
+MEASURED = Execution(
+    choices=(Choice(way="eager", threads=1, up_to=8), Choice(way="frozen", threads=2)),
+    origin="measured",
+    tolerance=0.02,
+    candidates=(
+        Candidate(way="eager", timings=(Timing(batch_size=1, threads=0, latency_ms=0.5, speedup=1.0),), error=0.0),
+        Candidate(way="frozen", verdict=Verdict.CHOSEN, error=2.1e-7),
+        Candidate(way="bf16", verdict=Verdict.WRONG, reason="its outputs have other types", error=float("inf")),
+        Candidate(way="graphs", verdict=Verdict.SKIPPED, reason="the budget is spent"),
+    ),
+)
+
+
+def executions(contract, execution):
+    """Return how a model runs as the registry tells it, checked against the contract."""
+    running = [Running(name="m", version="1", device=DeviceRef(kind="cuda", index=1), execution=execution)]
+    (told,) = written(write_executions(running)[("m", "1")])
+    contract.validate({"$ref": "#/components/schemas/ModelExecution"}, told)
+    return told
+
+
+def test_what_was_measured_is_told(contract):
+    told = executions(contract, MEASURED)
+    candidates = told.pop("candidates")
+    assert told == {
+        "device": "cuda:1",
+        "state": "ready",
+        "origin": "measured",
+        "tolerance": 0.02,
+        "choices": [{"way": "eager", "threads": 1, "up_to": 8}, {"way": "frozen", "threads": 2}],
+    }
+    assert candidates[0]["timings"] == [{"batch_size": 1, "threads": 0, "latency_ms": 0.5, "speedup": 1.0}]
+    assert [each["verdict"] for each in candidates] == ["slower", "chosen", "wrong", "skipped"]
+    assert [each.get("reason") for each in candidates] == [None, None, *[c.reason for c in MEASURED.candidates[2:]]]
+
+
+def test_an_error_without_a_number_is_left_out(contract):
+    assert [each.get("error") for each in executions(contract, MEASURED)["candidates"]] == [0.0, 2.1e-7, None, None]
+
+
+def test_a_model_that_is_tuned_says_so(contract):
+    assert executions(contract, Execution(tuning=True))["state"] == "tuning"
+    told = executions(contract, Execution(origin="pinned", note="it is so"))
+    assert (told["state"], told["origin"], told["note"], told["candidates"]) == ("ready", "pinned", "it is so", [])
+
+
+def test_models_are_told_apart_by_name_and_version():
+    running = [
+        Running(name=name, version=version, device=DeviceRef(), execution=Execution())
+        for name, version in (("a", "1"), ("a", "2"), ("a", "2"), ("b", "1"))
+    ]
+    counts = {key: len(told) for key, told in write_executions(running).items()}
+    assert counts == {("a", "1"): 1, ("a", "2"): 2, ("b", "1"): 1}

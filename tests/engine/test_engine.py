@@ -10,6 +10,7 @@ from stepscope.core.admission import AdmissionLimits
 from stepscope.core.errors import (
     DeadlineExceeded,
     ModelNotFound,
+    ModelUnavailable,
     Overloaded,
     PredictorExpired,
     PredictorNotFound,
@@ -149,6 +150,53 @@ async def test_predictors_share_a_model_and_the_last_close_frees_it(engine, runt
     assert (await engine.close(two.id, "ada")).freed_bytes == 100
     with pytest.raises(PredictorNotFound):
         await engine.close(two.id, "ada")
+
+
+def running(engine):
+    return [choice.way for each in engine.running() for choice in each.execution.choices]
+
+
+async def test_a_predictor_keeps_the_way_that_was_opened(engine, runtime):
+    plain, frozen = await opened(engine), await opened(engine, way="frozen")
+    assert running(engine) == ["eager", "frozen"]
+    assert await outputs(engine, frozen, 1, 2) == [1, 2]
+    assert await outputs(engine, frozen, 3, way="channels_last") == [3]
+    assert [sum(model.batches) for model in runtime.loaded] == [0, 3]
+    await engine.reset(frozen.id, "ada")
+    assert await outputs(engine, frozen, 4) == [4]
+    assert running(engine) == ["eager", "frozen"]
+    assert (await engine.close(frozen.id, "ada")).freed_bytes == 100
+    assert running(engine) == ["eager"]
+    assert await outputs(engine, plain, 5) == [5]
+
+
+async def test_a_dropped_model_comes_back_in_its_way(engine, runtime):
+    record = await opened(engine, way="frozen")
+    await engine._models.close()
+    assert running(engine) == []
+    assert await outputs(engine, record, 1) == [1]
+    assert running(engine) == ["frozen"]
+    assert [model.closed for model in runtime.loaded] == [True, False]
+
+
+async def test_a_callers_way_goes_before_the_manifests(engine, tmp_path):
+    manifest = tmp_path / "pinned" / "1.0.0" / "manifest.yaml"
+    write(tmp_path, "pinned")
+    manifest.write_text(manifest.read_text() + "execution: {way: frozen}\n")
+    engine.catalog.scan()
+    for way in (None, "frozen", "eager"):
+        await opened(engine, "pinned", way=way)
+    assert running(engine) == ["eager", "frozen"]
+    await opened(engine, "pinned", way="")
+    assert [each.execution.origin for each in engine.running()] == ["default", "pinned", "pinned"]
+
+
+async def test_a_way_that_fails_leaves_nothing(engine, tmp_path):
+    write(tmp_path, "unable", fail="load")
+    engine.catalog.scan()
+    with pytest.raises(ModelUnavailable):
+        await opened(engine, "unable", way="frozen")
+    assert running(engine) == []
 
 
 async def test_a_persistent_model_stays_loaded(engine, runtime):

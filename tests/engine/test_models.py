@@ -65,6 +65,36 @@ async def test_a_hundred_callers_load_once(models, runtime):
     assert set(map(id, found)) == {id(runtime.loaded[0])}
 
 
+async def test_each_pinned_way_has_a_model_of_its_own(models, runtime):
+    plain, frozen = model("a"), model("a").pinned("frozen")
+    found = [await use(models, manifest) for manifest in (plain, frozen, plain, frozen)]
+    assert len(runtime.loaded) == 2
+    assert (found[0], found[1]) == (found[2], found[3])
+    assert [loaded.execution.origin for loaded in runtime.loaded] == ["default", "pinned"]
+    assert await use(models, frozen.pinned(None)) is found[1]
+    assert await use(models, frozen.pinned("")) is found[0]
+
+
+async def test_what_is_loaded_is_listed_in_order(models):
+    assert models.running() == []
+    for manifest in (model("b", 1), model("a", 1).pinned("frozen"), model("a", 1).pinned("channels_last")):
+        await use(models, manifest)
+    listed = models.running()
+    assert [(each.name, each.version, each.device) for each in listed] == [(name, "1.0.0", CPU) for name in "aab"]
+    assert [each.execution.choices[0].way for each in listed] == ["channels_last", "frozen", "eager"]
+
+
+async def test_what_is_loading_or_failed_is_not_listed(models):
+    loading = asyncio.ensure_future(use(models, model("a")))
+    failing = asyncio.ensure_future(use(models, model("b", fail="load")))
+    await asyncio.sleep(0)
+    assert models.running() == []
+    with pytest.raises(ModelUnavailable):
+        await failing
+    await loading
+    assert [each.name for each in models.running()] == ["a"]
+
+
 async def test_the_least_recently_used_goes_when_memory_is_needed(models, runtime):
     await use(models, model("a"))
     await use(models, model("b"))
@@ -142,3 +172,9 @@ async def test_close_drops_everything(models, runtime):
     await use(models, model("b"))
     await models.close()
     assert all(loaded.closed for loaded in runtime.loaded)
+
+
+async def test_a_model_without_weights_is_closed_too(models, runtime):
+    await use(models, model("a", size=0), "one")
+    assert await models.leave("one") == 0
+    assert runtime.loaded[0].closed

@@ -8,12 +8,13 @@ from stepscope.core.errors import ModelUnavailable
 from stepscope.core.manifests import Manifest, OutputSpec
 from stepscope.core.ports import LoadedModel, Runtime
 from stepscope.core.predictions import DeviceRef, FeatureType
+from stepscope.core.tuning import Execution
 from stepscope.runtimes.echo import EchoModel, EchoRuntime
 
 
-def load(**attributes: str) -> EchoModel:
+def described(**attributes: str) -> Manifest:
     output = OutputSpec(type="raw", feature_type=FeatureType.RAW)
-    manifest = Manifest(
+    return Manifest(
         name="echo",
         version="1.0.0",
         framework_name="Echo",
@@ -23,10 +24,13 @@ def load(**attributes: str) -> EchoModel:
         folder=Path(),
         attributes=attributes,
     )
+
+
+def load(**attributes: str) -> EchoModel:
     runtime: Runtime = EchoRuntime()
     assert runtime.devices() == [DeviceRef()]
     assert runtime.memory_bytes(DeviceRef()) > 0
-    model = EchoRuntime().load(manifest, DeviceRef())
+    model = EchoRuntime().load(described(**attributes), DeviceRef())
     loaded: LoadedModel = model
     assert loaded.size_bytes == int(attributes.get("size_bytes", 0))
     return model
@@ -37,6 +41,14 @@ def test_inputs_come_back() -> None:
     model = load(size_bytes="10")
     assert model.predict([inputs, inputs]) == [inputs, inputs]
     assert model.batches == [2]
+
+
+def test_a_pinned_way_is_told_and_changes_nothing() -> None:
+    model = EchoRuntime().load(described().pinned("frozen"), DeviceRef())
+    assert [choice.way for choice in model.execution.choices] == ["frozen"]
+    assert (model.execution.origin, model.execution.note) == ("pinned", "the echo runs alike in every way")
+    assert model.predict([(np.ones(1),)]) == [(np.ones(1),)]
+    assert load().execution == Execution()
 
 
 def test_sums_are_of_each_input() -> None:

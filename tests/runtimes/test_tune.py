@@ -352,6 +352,21 @@ def test_ways_of_other_devices_say_so(folder: Path) -> None:
         TorchRuntime().load(described(folder, way="graphs"), CPU)
 
 
+@pytest.mark.parametrize("way", ["tf32", "channels_last_tf32", "frozen_tf32", "compiled_tf32"])
+def test_no_way_but_graphs_claims_tf32(folder: Path, way: str) -> None:
+    with pytest.raises(ModelUnavailable, match="TF32 is a switch of the whole process"):
+        TorchRuntime().load(described(folder, way=way), CPU)
+
+
+def test_a_pinned_compiler_must_be_there_and_allowed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    never = TorchRuntime(tuning=TuningOptions(enabled=False, compile="never"))
+    with pytest.raises(ModelUnavailable, match=r"can't run compiled here: torch\.compile is switched off"):
+        never.load(described(folder, way="compiled"), CPU)
+    monkeypatch.setattr(executions, "has_compiler", lambda device: False)
+    with pytest.raises(ModelUnavailable, match=r"can't run compiled here: torch\.compile needs a C\+\+ compiler"):
+        never.load(described(folder, way="compiled", compile=True), CPU)
+
+
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 def test_torchscript_is_frozen_as_it_is(folder: Path) -> None:
     namespace: dict[str, Any] = {}

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, Phase, settings
 from schemathesis import Case, Response
 from schemathesis.config import SchemathesisConfig
 
+from stepscope.core.tuning import WAYS
 from tests.system.live import KEY, Live
 
 CONTRACT = Path(__file__).parents[2] / "generated" / "openapi.yaml"
@@ -39,6 +40,13 @@ class Known:
         names = {"model_name": "lenet", "model_version": "*", "framework_name": "PyTorch", "framework_version": "*"}
         for name, value in names.items():
             _put(case.body, name, value, longest=128)
+
+    def way(self, case: Case) -> None:
+        """Which ways there are depends on the device, and building one takes up to a minute."""
+        options = case.body.get("options") if isinstance(case.body, Mapping) else None
+        execution = options.get("execution_options") if isinstance(options, Mapping) else None
+        if isinstance(execution, Mapping) and str(execution.get("way")) in WAYS:
+            _put(execution, "way", "frozen", longest=64)
 
     def dataset(self, case: Case) -> None:
         if isinstance(case.body, dict):
@@ -71,6 +79,7 @@ def known(keyed: Live) -> Iterator[Known]:
 def test_operations_keep_the_contract(case: Case, keyed: Live, known: Known) -> None:
     known.predictor(case)
     known.dataset(case)
+    known.way(case)
     answer = case.call_and_validate(base_url=keyed.url)
     assert answer.status_code != 504 or _timeout_ms(case) < 1000
 
@@ -91,6 +100,7 @@ def test_links_lead_from_open_to_close(keyed: Live, known: Known) -> None:
         def before_call(self, case: Case) -> None:
             known.model(case)
             known.dataset(case)
+            known.way(case)
 
         def after_call(self, response: Response, case: Case) -> None:
             operation = case.operation.definition.raw["operationId"]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from stepscope.core.tuning import WAYS
 from tests.web.asgi import Client, Reply
 
 OPEN, URLS, IMAGES, TENSORS, DATASET, RESET, CLOSE = (
@@ -108,6 +109,37 @@ async def test_every_level_name_of_the_contract_opens(client, contract):
     assert {"STEP_TRACE", "FRAMEWORK", "FULL_TRACE"} <= set(levels)
     for level in levels:
         await opened(client, execution_options={"trace_level": level})
+
+
+async def running(client: Client, model: str = "sum") -> list[dict[str, Any]] | None:
+    """Return how the registry says that a model runs."""
+    listed = (await client.get("/api/registry/models/manifest", f"model_name={model}")).json()["manifests"]
+    execution: list[dict[str, Any]] | None = listed[0].get("execution")
+    return execution
+
+
+async def test_a_way_that_open_pins_is_in_the_registry_while_it_is_loaded(client):
+    assert await running(client) is None
+    plain, frozen = await opened(client), await opened(client, execution_options={"way": "frozen"})
+    told = await running(client)
+    assert told is not None
+    assert [(each["origin"], each["choices"]) for each in told] == [
+        ("default", [{"way": "eager", "threads": 0}]),
+        ("pinned", [{"way": "frozen", "threads": 0}]),
+    ]
+    assert (await predicted(client, frozen, tensor(1), execution_options={"way": "graphs"})).status == 200
+    assert len(await running(client) or ()) == 2
+    assert await running(client, "echo") is None
+    for predictor in (plain, frozen):
+        await client.post(CLOSE, {"id": predictor})
+    assert await running(client) is None
+
+
+async def test_an_unknown_way_is_refused_with_the_known_ones(client):
+    reply = await client.post(OPEN, {"options": {"execution_options": {"way": "fastest"}}})
+    assert (reply.status, reply.problem) == (422, "invalid-field")
+    assert reply.json()["pointer"] == "/options/execution_options/way"
+    assert reply.json()["known"] == ["auto", *WAYS]
 
 
 async def test_an_unknown_level_is_refused_with_the_known_ones(client, contract):

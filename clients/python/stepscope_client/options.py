@@ -24,6 +24,8 @@ class Options(TypedDict, total=False):
     """When the server gives up and answers `DeadlineExceeded` with what it has."""
     device: str
     """`cpu`, `gpu` or `gpu:N`; a server without a GPU takes the CPU for both."""
+    way: str
+    """How the model runs, such as `eager`, `frozen_channels_last` or `auto`. Counts in `open` alone."""
     request_id: str
     """The caller's name for the request; it comes back in each answer."""
 
@@ -54,6 +56,8 @@ def _execution(given: Mapping[str, Any]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     if "trace_level" in given:
         fields["trace_level"] = given["trace_level"]
+    if "way" in given:
+        fields["way"] = given["way"]
     if "deadline_s" in given:
         fields["timeout_in_ms"] = _milliseconds(given["deadline_s"])
     if "device" in given:

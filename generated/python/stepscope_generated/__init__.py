@@ -34,12 +34,19 @@ __all__ = [
     "Agents",
     "AudioPayload",
     "BoundingBoxPayload",
+    "CandidateTiming",
+    "CandidateVerdict",
     "ClassificationPayload",
     "ContainerImages",
     "DatasetRef",
     "DatasetRequest",
     "DatasetSummary",
+    "ExecutionCandidate",
+    "ExecutionChoice",
     "ExecutionOptions",
+    "ExecutionOrigin",
+    "ExecutionState",
+    "ExecutionWay",
     "Feature",
     "FeatureResponse",
     "FeatureType",
@@ -60,6 +67,7 @@ __all__ = [
     "ManifestPort",
     "Milliseconds",
     "ModelChoice",
+    "ModelExecution",
     "ModelManifest",
     "ModelManifestsResponse",
     "PredictionOptions",
@@ -112,12 +120,19 @@ if _typing.TYPE_CHECKING:
     from stepscope_generated.models.agents import Agents as Agents
     from stepscope_generated.models.audio_payload import AudioPayload as AudioPayload
     from stepscope_generated.models.bounding_box_payload import BoundingBoxPayload as BoundingBoxPayload
+    from stepscope_generated.models.candidate_timing import CandidateTiming as CandidateTiming
+    from stepscope_generated.models.candidate_verdict import CandidateVerdict as CandidateVerdict
     from stepscope_generated.models.classification_payload import ClassificationPayload as ClassificationPayload
     from stepscope_generated.models.container_images import ContainerImages as ContainerImages
     from stepscope_generated.models.dataset_ref import DatasetRef as DatasetRef
     from stepscope_generated.models.dataset_request import DatasetRequest as DatasetRequest
     from stepscope_generated.models.dataset_summary import DatasetSummary as DatasetSummary
+    from stepscope_generated.models.execution_candidate import ExecutionCandidate as ExecutionCandidate
+    from stepscope_generated.models.execution_choice import ExecutionChoice as ExecutionChoice
     from stepscope_generated.models.execution_options import ExecutionOptions as ExecutionOptions
+    from stepscope_generated.models.execution_origin import ExecutionOrigin as ExecutionOrigin
+    from stepscope_generated.models.execution_state import ExecutionState as ExecutionState
+    from stepscope_generated.models.execution_way import ExecutionWay as ExecutionWay
     from stepscope_generated.models.feature import Feature as Feature
     from stepscope_generated.models.feature_response import FeatureResponse as FeatureResponse
     from stepscope_generated.models.feature_type import FeatureType as FeatureType
@@ -138,6 +153,7 @@ if _typing.TYPE_CHECKING:
     from stepscope_generated.models.manifest_port import ManifestPort as ManifestPort
     from stepscope_generated.models.milliseconds import Milliseconds as Milliseconds
     from stepscope_generated.models.model_choice import ModelChoice as ModelChoice
+    from stepscope_generated.models.model_execution import ModelExecution as ModelExecution
     from stepscope_generated.models.model_manifest import ModelManifest as ModelManifest
     from stepscope_generated.models.model_manifests_response import ModelManifestsResponse as ModelManifestsResponse
     from stepscope_generated.models.prediction_options import PredictionOptions as PredictionOptions
@@ -185,12 +201,19 @@ else:
         "Agents": ".models.agents",
         "AudioPayload": ".models.audio_payload",
         "BoundingBoxPayload": ".models.bounding_box_payload",
+        "CandidateTiming": ".models.candidate_timing",
+        "CandidateVerdict": ".models.candidate_verdict",
         "ClassificationPayload": ".models.classification_payload",
         "ContainerImages": ".models.container_images",
         "DatasetRef": ".models.dataset_ref",
         "DatasetRequest": ".models.dataset_request",
         "DatasetSummary": ".models.dataset_summary",
+        "ExecutionCandidate": ".models.execution_candidate",
+        "ExecutionChoice": ".models.execution_choice",
         "ExecutionOptions": ".models.execution_options",
+        "ExecutionOrigin": ".models.execution_origin",
+        "ExecutionState": ".models.execution_state",
+        "ExecutionWay": ".models.execution_way",
         "Feature": ".models.feature",
         "FeatureResponse": ".models.feature_response",
         "FeatureType": ".models.feature_type",
@@ -211,6 +234,7 @@ else:
         "ManifestPort": ".models.manifest_port",
         "Milliseconds": ".models.milliseconds",
         "ModelChoice": ".models.model_choice",
+        "ModelExecution": ".models.model_execution",
         "ModelManifest": ".models.model_manifest",
         "ModelManifestsResponse": ".models.model_manifests_response",
         "PredictionOptions": ".models.prediction_options",

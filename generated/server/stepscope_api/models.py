@@ -69,6 +69,32 @@ class BoundingBoxPayload(Struct, kw_only=True, gc=False):
     ymax: float | UnsetType = UNSET
 
 
+class CandidateTiming(Struct, kw_only=True, gc=False):
+    """How long one size of batch took."""
+
+    # Inputs in the batch.
+    batch_size: Annotated[int, Meta(ge=1, le=4096)]
+    # The CPU threads of the run. 0 leaves them to torch.
+    threads: Annotated[int, Meta(ge=0, le=1024)]
+    # The median time of a batch in milliseconds.
+    latency_ms: Annotated[float, Meta(ge=0)]
+    # How many times as fast as eager fp32 it is.
+    speedup: Annotated[float, Meta(ge=0)]
+
+
+class CandidateVerdict(enum.StrEnum):
+    """What became of a way that was tried: it runs (`chosen`), it is right but not worth it
+    (`slower`), its answers differ (`wrong`), it can't run here (`failed`), or there was no time
+    to try it (`skipped`).
+    """
+
+    CHOSEN = "chosen"
+    SLOWER = "slower"
+    WRONG = "wrong"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
 class ClassificationPayload(Struct, kw_only=True, gc=False):
     """A class."""
 
@@ -132,8 +158,38 @@ class DatasetSummary(Struct, kw_only=True, gc=False):
     throughput: Annotated[float, Meta(ge=0)]
 
 
+class ExecutionCandidate(Struct, kw_only=True, gc=False):
+    """A way that was tried, and what became of it."""
+
+    # The way's name.
+    way: Annotated[str, Meta(max_length=64)]
+    # What became of a way that was tried: it runs (`chosen`), it is right but not worth it
+    # (`slower`), its answers differ (`wrong`), it can't run here (`failed`), or there was no time
+    # to try it (`skipped`).
+    verdict: CandidateVerdict
+    # Why it is out. Missing for one that is right.
+    reason: Annotated[str, Meta(max_length=1024)] | UnsetType = UNSET
+    # The largest difference from the answers of eager fp32, as a share of their largest
+    # magnitude. Missing where there is no such number: it was never compared, or its answers are
+    # of another kind.
+    error: Annotated[float, Meta(ge=0)] | UnsetType = UNSET
+    # How long it took, by rising size of the batch. Empty for one that wasn't timed.
+    timings: Annotated[list[CandidateTiming], Meta(max_length=64)]
+
+
+class ExecutionChoice(Struct, kw_only=True, gc=False):
+    """What runs the batches up to a size."""
+
+    # The way's name.
+    way: Annotated[str, Meta(max_length=64)]
+    # The CPU threads of one run. 0 leaves them to torch.
+    threads: Annotated[int, Meta(ge=0, le=1024)]
+    # The largest batch that it runs. Missing where it runs all that are larger.
+    up_to: Annotated[int, Meta(ge=1, le=4096)] | UnsetType = UNSET
+
+
 class ExecutionOptions(Struct, kw_only=True, gc=False):
-    """Where predictions run, for how long, and how deep their trace looks."""
+    """Where and how predictions run, for how long, and how deep their trace looks."""
 
     # A trace.
     trace_id: TraceId | UnsetType = UNSET
@@ -147,6 +203,13 @@ class ExecutionOptions(Struct, kw_only=True, gc=False):
     # Milliseconds as a number, or as text the way 64-bit integers travel in older clients. 0
     # means no time-out of the caller's own.
     timeout_in_ms: Milliseconds | UnsetType = UNSET
+    # A way of running a model: its form (`eager` where none is named, `frozen`, `compiled`,
+    # `graphs`), then `channels_last` for that memory layout, then `tf32` or `bf16` for that
+    # precision. `auto` is the fastest right one, found by measuring. A missing way is the
+    # manifest's, and `auto` where that names none. It is chosen by `open`; in a prediction it
+    # doesn't count. A way that can't run here, or whose answers differ from those of `eager` by
+    # more than the model's tolerance, is refused.
+    way: ExecutionWay | UnsetType = UNSET
     # A device by type and index: `{"GPU": 0}` asks for the first GPU and is served by the CPU
     # where there is none, `{"CPU": 0}` asks for the CPU.
     device_count: (
@@ -156,6 +219,62 @@ class ExecutionOptions(Struct, kw_only=True, gc=False):
     cpu_options: dict[str, Any] | UnsetType = UNSET
     # Accepted for old clients, without effect.
     gpu_options: dict[str, Any] | UnsetType = UNSET
+
+
+class ExecutionOrigin(enum.StrEnum):
+    """Where the choice of a way comes from: nobody chose (`default`), the manifest or `open` did
+    (`pinned`), or measuring did, now (`measured`) or before (`remembered`).
+    """
+
+    DEFAULT = "default"
+    PINNED = "pinned"
+    MEASURED = "measured"
+    REMEMBERED = "remembered"
+
+
+class ExecutionState(enum.StrEnum):
+    """Whether a loaded model still looks for a faster way: `tuning` answers eagerly and may change
+    over, `ready` stays as it is.
+    """
+
+    TUNING = "tuning"
+    READY = "ready"
+
+
+class ExecutionWay(enum.StrEnum):
+    """A way of running a model: its form (`eager` where none is named, `frozen`, `compiled`,
+    `graphs`), then `channels_last` for that memory layout, then `tf32` or `bf16` for that
+    precision. `auto` is the fastest right one, found by measuring. A missing way is the
+    manifest's, and `auto` where that names none. It is chosen by `open`; in a prediction it
+    doesn't count. A way that can't run here, or whose answers differ from those of `eager` by
+    more than the model's tolerance, is refused.
+    """
+
+    AUTO = "auto"
+    EAGER = "eager"
+    TF32 = "tf32"
+    BF16 = "bf16"
+    CHANNELS_LAST = "channels_last"
+    CHANNELS_LAST_TF32 = "channels_last_tf32"
+    CHANNELS_LAST_BF16 = "channels_last_bf16"
+    FROZEN = "frozen"
+    FROZEN_TF32 = "frozen_tf32"
+    FROZEN_BF16 = "frozen_bf16"
+    FROZEN_CHANNELS_LAST = "frozen_channels_last"
+    FROZEN_CHANNELS_LAST_TF32 = "frozen_channels_last_tf32"
+    FROZEN_CHANNELS_LAST_BF16 = "frozen_channels_last_bf16"
+    COMPILED = "compiled"
+    COMPILED_TF32 = "compiled_tf32"
+    COMPILED_BF16 = "compiled_bf16"
+    COMPILED_CHANNELS_LAST = "compiled_channels_last"
+    COMPILED_CHANNELS_LAST_TF32 = "compiled_channels_last_tf32"
+    COMPILED_CHANNELS_LAST_BF16 = "compiled_channels_last_bf16"
+    GRAPHS = "graphs"
+    GRAPHS_TF32 = "graphs_tf32"
+    GRAPHS_BF16 = "graphs_bf16"
+    GRAPHS_CHANNELS_LAST = "graphs_channels_last"
+    GRAPHS_CHANNELS_LAST_TF32 = "graphs_channels_last_tf32"
+    GRAPHS_CHANNELS_LAST_BF16 = "graphs_channels_last_bf16"
 
 
 class Feature(Struct, kw_only=True, gc=False):
@@ -424,6 +543,30 @@ class ModelChoice(Struct, kw_only=True, gc=False):
     framework: FrameworkRef
 
 
+class ModelExecution(Struct, kw_only=True, gc=False):
+    """How a model runs that is loaded on a device. There is one for each device and each way that
+    was pinned.
+    """
+
+    # The device that the model is loaded on.
+    device: Annotated[str, Meta(max_length=64)]
+    # Whether a loaded model still looks for a faster way: `tuning` answers eagerly and may change
+    # over, `ready` stays as it is.
+    state: ExecutionState
+    # Where the choice of a way comes from: nobody chose (`default`), the manifest or `open` did
+    # (`pinned`), or measuring did, now (`measured`) or before (`remembered`).
+    origin: ExecutionOrigin
+    # How far its answers may be from those of eager fp32. The distance counts as a share of the
+    # largest magnitude.
+    tolerance: Annotated[float, Meta(ge=0, le=1)]
+    # Why nothing was measured. Missing where there is nothing to say.
+    note: Annotated[str, Meta(max_length=1024)] | UnsetType = UNSET
+    # What runs, by rising size of the batch.
+    choices: Annotated[list[ExecutionChoice], Meta(min_length=1, max_length=64)]
+    # What was measured. Empty while the model is tuned, and where nothing was measured.
+    candidates: Annotated[list[ExecutionCandidate], Meta(max_length=256)]
+
+
 class ModelManifest(Struct, kw_only=True, gc=False):
     """A model as its manifest describes it."""
 
@@ -463,6 +606,8 @@ class ModelManifest(Struct, kw_only=True, gc=False):
     attributes: dict[str, str] | UnsetType = UNSET
     # Whether the model is left out of the registry.
     hidden: bool | UnsetType = UNSET
+    # How it runs where it is loaded now. Missing while it isn't loaded.
+    execution: Annotated[list[ModelExecution], Meta(max_length=1024)] | UnsetType = UNSET
 
 
 class ModelManifestsResponse(Struct, kw_only=True, gc=False):
@@ -488,7 +633,7 @@ class PredictionOptions(Struct, kw_only=True, gc=False):
     agent: Annotated[str, Meta(max_length=256)] | UnsetType = UNSET
     # GPU counters to sample, by name. Accepted for old clients; the trace level chooses.
     gpu_metrics: Annotated[str, Meta(max_length=1024)] | UnsetType = UNSET
-    # Where predictions run, for how long, and how deep their trace looks.
+    # Where and how predictions run, for how long, and how deep their trace looks.
     execution_options: ExecutionOptions | UnsetType = UNSET
 
 

@@ -4,7 +4,7 @@ The values stand here; `manifest_documents.py` reads them from the YAML document
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from stepscope.core.predictions import FeatureType
@@ -152,6 +152,10 @@ class Manifest:
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
+
+    def pinned(self, way: str | None) -> "Manifest":
+        """Return the manifest with another way of running, empty for the fastest; None leaves it as it is."""
+        return self if way is None else replace(self, execution=replace(self.execution, way=way))
 
 
 def registry_view(manifest: Manifest) -> dict[str, object]:

@@ -70,7 +70,11 @@ class DeviceRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How a caller wants its predictions. What is None is the server's choice."""
+    """How a caller wants its predictions. What is None is the server's choice.
+
+    `way` is one of `tuning.WAYS`, empty for the fastest, None for what the manifest says. It is the predictor's: what
+    a prediction says of it doesn't count.
+    """
 
     request_id: str = ""
     batch_size: int | None = None
@@ -79,6 +83,7 @@ class Options:
     trace_level: TraceLevel | None = None
     device: DeviceRef | None = None
     persist: bool = False
+    way: str | None = None
 
     def over(self, defaults: "Options") -> "Options":
         """Return these options, with what they leave open taken from `defaults`."""
@@ -90,6 +95,7 @@ class Options:
             trace_level=defaults.trace_level if self.trace_level is None else self.trace_level,
             device=defaults.device if self.device is None else self.device,
             persist=self.persist or defaults.persist,
+            way=defaults.way,
         )
 
 

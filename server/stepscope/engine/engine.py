@@ -23,7 +23,7 @@ from stepscope.core.predictions import (
 from stepscope.core.steps import Step
 from stepscope.engine.catalog import Catalog
 from stepscope.engine.device import Device
-from stepscope.engine.models import Models
+from stepscope.engine.models import Models, Running
 from stepscope.engine.pipeline import Pipeline, Plan, Work
 from stepscope.engine.plans import Plans
 from stepscope.engine.predictors import Predictors
@@ -99,12 +99,12 @@ class Engine:
         self._pipeline.close()
 
     async def open(self, ref: ModelRef, options: Options, owner: str) -> tuple[PredictorRecord, Manifest]:
-        """Open a predictor on the best match and load its model.
+        """Open a predictor on the best match and load its model, in the way that the options name.
 
         Raises `ModelNotFound`, `ModelUnavailable`, `DeadlineExceeded`, `ShuttingDown`.
         """
         self._check_open()
-        manifest = self.catalog.resolve(ref)
+        manifest = self.catalog.resolve(ref).pinned(options.way)
         device = self._device(options.device)
         record = await self._predictors.open(manifest, device, options, owner)
         limit_s = options.timeout_s or self._limits.timeout_s
@@ -119,6 +119,10 @@ class Engine:
                 raise DeadlineExceeded(limit_s) from None
             raise
         return record, manifest
+
+    def running(self) -> Sequence[Running]:
+        """Return the models that are loaded now, and how each of them runs."""
+        return self._models.running()
 
     async def use(self, predictor_id: str, owner: str) -> PredictorRecord:
         """Return an owner's predictor and start its lease again. Raises `PredictorNotFound`, `PredictorExpired`."""

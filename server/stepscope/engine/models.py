@@ -3,24 +3,35 @@
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from stepscope.core.errors import ModelUnavailable
 from stepscope.core.manifests import Manifest
 from stepscope.core.ports import LoadedModel, Runtime
 from stepscope.core.predictions import DeviceRef
+from stepscope.core.tuning import Execution
 
 log = logging.getLogger("stepscope.models")
 
-Key = tuple[str, str, DeviceRef]
+Key = tuple[str, str, DeviceRef, str]
 Prepare = Callable[[Manifest], Awaitable[Manifest]]
 """Finds a model's files, and fetches those that aren't there."""
 
 
 def key_of(manifest: Manifest, device: DeviceRef) -> Key:
-    """Return what identifies a loaded model."""
-    return (manifest.name, manifest.version, device)
+    """Return what identifies a loaded model: its name and version, its device, and the way that is pinned."""
+    return (manifest.name, manifest.version, device, manifest.execution.way)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A loaded model, and how it runs now."""
+
+    name: str
+    version: str
+    device: DeviceRef
+    execution: Execution
 
 
 @dataclass(slots=True, eq=False)
@@ -33,7 +44,7 @@ class _Entry:
 
 
 class Models:
-    """Loaded models by name, version and device, least recently used first."""
+    """Loaded models by name, version, device and pinned way, least recently used first."""
 
     def __init__(self, runtime: Runtime, prepare: Prepare, limit_bytes: Callable[[DeviceRef], int]) -> None:
         self._runtime = runtime
@@ -51,6 +62,14 @@ class Models:
     def loaded_bytes(self, device: DeviceRef) -> int:
         """Bytes of the weights that are loaded on a device."""
         return sum(_size(entry) for key, entry in self._entries.items() if key[2] == device)
+
+    def running(self) -> Sequence[Running]:
+        """Return the models whose loads are over, sorted by name, version, device and pinned way."""
+        return [
+            Running(name=key[0], version=key[1], device=key[2], execution=model.execution)
+            for key in sorted(self._entries, key=_in_order)
+            if (model := _model(self._entries[key])) is not None
+        ]
 
     def users(self) -> set[str]:
         """Return everybody who uses a loaded model."""
@@ -129,8 +148,8 @@ class Models:
     async def dispose(self, entry: _Entry) -> None:
         """Give an entry's memory back."""
         entry.loading.cancel()
-        if _size(entry):
-            await asyncio.to_thread(entry.loading.result().close)
+        if (model := _model(entry)) is not None:
+            await asyncio.to_thread(model.close)
 
 
 class Lease:
@@ -158,8 +177,18 @@ class Lease:
             await self._models.dispose(self._entry)
 
 
-def _size(entry: _Entry) -> int:
+def _in_order(key: Key) -> tuple[str, str, str, str]:
+    name, version, device, way = key
+    return name, version, str(device), way
+
+
+def _model(entry: _Entry) -> LoadedModel | None:
     task = entry.loading
     if not task.done() or task.cancelled() or task.exception() is not None:
-        return 0
-    return task.result().size_bytes
+        return None
+    return task.result()
+
+
+def _size(entry: _Entry) -> int:
+    model = _model(entry)
+    return 0 if model is None else model.size_bytes

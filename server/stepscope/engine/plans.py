@@ -28,10 +28,13 @@ class Plans:
         return self._catalog.resolve(ModelRef(name=record.model_name, version="=" + record.model_version))
 
     async def get(self, record: PredictorRecord) -> Plan:
-        """Return a predictor's plan. Raises `ModelNotFound`, `ModelUnavailable`."""
+        """Return a predictor's plan, with the way pinned that it was opened in.
+
+        Raises `ModelNotFound`, `ModelUnavailable`.
+        """
         plan = self._plans.get(record.id)
         if plan is None:
-            manifest = await self._prepare(self.manifest(record))
+            manifest = await self._prepare(self.manifest(record).pinned(record.options.way))
             labels = await asyncio.to_thread(_read_labels, manifest.files.labels if manifest.files else None)
             plan = self._plans[record.id] = Plan(manifest=manifest, labels=labels)
         return plan

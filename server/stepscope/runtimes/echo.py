@@ -2,7 +2,7 @@
 
 A manifest for framework `Echo` chooses by its attributes: `echo` is `inputs` (each input comes back) or `sum` (the
 sum of all elements, shape (1,)); `delay_s` is slept in every batch; `fail` is `load`, `predict`, or `negative` (a
-batch with a negative element fails).
+batch with a negative element fails). Any way of running may be pinned, and changes nothing.
 """
 
 import time
@@ -17,7 +17,7 @@ from stepscope.core.manifests import Manifest
 from stepscope.core.ports import Inputs, Outputs
 from stepscope.core.predictions import DeviceRef
 from stepscope.core.rankings import Ranking, ranked
-from stepscope.core.tuning import Execution
+from stepscope.core.tuning import Choice, Execution
 
 
 class EchoRuntime:
@@ -51,7 +51,7 @@ class EchoModel:
     def __init__(self, manifest: Manifest) -> None:
         attributes = manifest.attributes
         self.size_bytes = int(attributes.get("size_bytes", "0"))
-        self.execution = Execution()
+        self.execution = _execution(manifest.execution.way)
         self.batches: list[int] = []
         self.closed = False
         self._adds = attributes.get("echo") == "sum"
@@ -93,3 +93,9 @@ class EchoModel:
 
 def _arrays(inputs: Inputs) -> Outputs:
     return tuple([each.array() if isinstance(each, Frame) else each for each in inputs])
+
+
+def _execution(way: str) -> Execution:
+    if not way:
+        return Execution()
+    return Execution(choices=(Choice(way=way),), origin="pinned", note="the echo runs alike in every way")

@@ -9,11 +9,12 @@
  * https://openapi-generator.tech
  * Do not edit the class manually.
  */
+import type { ExecutionWay } from './ExecutionWay.js';
 import type { TraceId } from './TraceId.js';
 import type { TraceLevel } from './TraceLevel.js';
 import type { Milliseconds } from './Milliseconds.js';
 /**
- * Where predictions run, for how long, and how deep their trace looks.
+ * Where and how predictions run, for how long, and how deep their trace looks.
  * @export
  * @interface ExecutionOptions
  */
@@ -30,6 +31,10 @@ export interface ExecutionOptions {
      *
      */
     timeout_in_ms?: Milliseconds;
+    /**
+     *
+     */
+    way?: ExecutionWay;
     /**
      * A device by type and index: `{"GPU": 0}` asks for the first GPU and is served by the CPU where there is none, `{"CPU": 0}` asks for the CPU.
      */

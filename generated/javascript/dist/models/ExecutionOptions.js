@@ -11,6 +11,7 @@
  * https://openapi-generator.tech
  * Do not edit the class manually.
  */
+import { ExecutionWayFromJSON, ExecutionWayToJSON, } from './ExecutionWay.js';
 import { TraceIdFromJSON, TraceIdToJSON, } from './TraceId.js';
 import { TraceLevelFromJSON, TraceLevelToJSON, } from './TraceLevel.js';
 import { MillisecondsFromJSON, MillisecondsToJSON, } from './Milliseconds.js';
@@ -31,6 +32,7 @@ export function ExecutionOptionsFromJSONTyped(json, ignoreDiscriminator) {
         'trace_id': json['trace_id'] == null ? undefined : TraceIdFromJSON(json['trace_id']),
         'trace_level': json['trace_level'] == null ? undefined : TraceLevelFromJSON(json['trace_level']),
         'timeout_in_ms': json['timeout_in_ms'] == null ? undefined : MillisecondsFromJSON(json['timeout_in_ms']),
+        'way': json['way'] == null ? undefined : ExecutionWayFromJSON(json['way']),
         'device_count': json['device_count'] == null ? undefined : json['device_count'],
         'cpu_options': json['cpu_options'] == null ? undefined : json['cpu_options'],
         'gpu_options': json['gpu_options'] == null ? undefined : json['gpu_options'],
@@ -47,6 +49,7 @@ export function ExecutionOptionsToJSONTyped(value, ignoreDiscriminator = false) 
         'trace_id': TraceIdToJSON(value['trace_id']),
         'trace_level': TraceLevelToJSON(value['trace_level']),
         'timeout_in_ms': MillisecondsToJSON(value['timeout_in_ms']),
+        'way': ExecutionWayToJSON(value['way']),
         'device_count': value['device_count'],
         'cpu_options': value['cpu_options'],
         'gpu_options': value['gpu_options'],

@@ -9,6 +9,7 @@
  * https://openapi-generator.tech
  * Do not edit the class manually.
  */
+import type { ModelExecution } from './ModelExecution.js';
 import type { FrameworkRef } from './FrameworkRef.js';
 import type { ContainerImages } from './ContainerImages.js';
 import type { ManifestPort } from './ManifestPort.js';
@@ -95,6 +96,10 @@ export interface ModelManifest {
      * Whether the model is left out of the registry.
      */
     hidden?: boolean;
+    /**
+     * How it runs where it is loaded now. Missing while it isn't loaded.
+     */
+    execution?: Array<ModelExecution>;
 }
 /**
  * Check if a given object implements the ModelManifest interface.

@@ -12,6 +12,7 @@
  * Do not edit the class manually.
  */
 import { mapValues } from '../runtime.js';
+import { ModelExecutionFromJSON, ModelExecutionToJSON, } from './ModelExecution.js';
 import { FrameworkRefFromJSON, FrameworkRefToJSON, } from './FrameworkRef.js';
 import { ContainerImagesFromJSON, ContainerImagesToJSON, } from './ContainerImages.js';
 import { ManifestPortFromJSON, ManifestPortToJSON, } from './ManifestPort.js';
@@ -54,6 +55,7 @@ export function ModelManifestFromJSONTyped(json, ignoreDiscriminator) {
         'model': json['model'] == null ? undefined : ManifestFilesFromJSON(json['model']),
         'attributes': json['attributes'] == null ? undefined : json['attributes'],
         'hidden': json['hidden'] == null ? undefined : json['hidden'],
+        'execution': json['execution'] == null ? undefined : (json['execution'].map(ModelExecutionFromJSON)),
     };
 }
 export function ModelManifestToJSON(json) {
@@ -82,5 +84,6 @@ export function ModelManifestToJSONTyped(value, ignoreDiscriminator = false) {
         'model': ManifestFilesToJSON(value['model']),
         'attributes': value['attributes'],
         'hidden': value['hidden'],
+        'execution': value['execution'] == null ? undefined : (value['execution'].map(ModelExecutionToJSON)),
     };
 }

@@ -17,12 +17,19 @@ __all__ = [
     "Agents",
     "AudioPayload",
     "BoundingBoxPayload",
+    "CandidateTiming",
+    "CandidateVerdict",
     "ClassificationPayload",
     "ContainerImages",
     "DatasetRef",
     "DatasetRequest",
     "DatasetSummary",
+    "ExecutionCandidate",
+    "ExecutionChoice",
     "ExecutionOptions",
+    "ExecutionOrigin",
+    "ExecutionState",
+    "ExecutionWay",
     "Feature",
     "FeatureResponse",
     "FeatureType",
@@ -43,6 +50,7 @@ __all__ = [
     "ManifestPort",
     "Milliseconds",
     "ModelChoice",
+    "ModelExecution",
     "ModelManifest",
     "ModelManifestsResponse",
     "PredictionOptions",
@@ -79,12 +87,19 @@ if _typing.TYPE_CHECKING:
     from stepscope_generated.models.agents import Agents
     from stepscope_generated.models.audio_payload import AudioPayload
     from stepscope_generated.models.bounding_box_payload import BoundingBoxPayload
+    from stepscope_generated.models.candidate_timing import CandidateTiming
+    from stepscope_generated.models.candidate_verdict import CandidateVerdict
     from stepscope_generated.models.classification_payload import ClassificationPayload
     from stepscope_generated.models.container_images import ContainerImages
     from stepscope_generated.models.dataset_ref import DatasetRef
     from stepscope_generated.models.dataset_request import DatasetRequest
     from stepscope_generated.models.dataset_summary import DatasetSummary
+    from stepscope_generated.models.execution_candidate import ExecutionCandidate
+    from stepscope_generated.models.execution_choice import ExecutionChoice
     from stepscope_generated.models.execution_options import ExecutionOptions
+    from stepscope_generated.models.execution_origin import ExecutionOrigin
+    from stepscope_generated.models.execution_state import ExecutionState
+    from stepscope_generated.models.execution_way import ExecutionWay
     from stepscope_generated.models.feature import Feature
     from stepscope_generated.models.feature_response import FeatureResponse
     from stepscope_generated.models.feature_type import FeatureType
@@ -105,6 +120,7 @@ if _typing.TYPE_CHECKING:
     from stepscope_generated.models.manifest_port import ManifestPort
     from stepscope_generated.models.milliseconds import Milliseconds
     from stepscope_generated.models.model_choice import ModelChoice
+    from stepscope_generated.models.model_execution import ModelExecution
     from stepscope_generated.models.model_manifest import ModelManifest
     from stepscope_generated.models.model_manifests_response import ModelManifestsResponse
     from stepscope_generated.models.prediction_options import PredictionOptions
@@ -140,12 +156,19 @@ else:
         "Agents": ".agents",
         "AudioPayload": ".audio_payload",
         "BoundingBoxPayload": ".bounding_box_payload",
+        "CandidateTiming": ".candidate_timing",
+        "CandidateVerdict": ".candidate_verdict",
         "ClassificationPayload": ".classification_payload",
         "ContainerImages": ".container_images",
         "DatasetRef": ".dataset_ref",
         "DatasetRequest": ".dataset_request",
         "DatasetSummary": ".dataset_summary",
+        "ExecutionCandidate": ".execution_candidate",
+        "ExecutionChoice": ".execution_choice",
         "ExecutionOptions": ".execution_options",
+        "ExecutionOrigin": ".execution_origin",
+        "ExecutionState": ".execution_state",
+        "ExecutionWay": ".execution_way",
         "Feature": ".feature",
         "FeatureResponse": ".feature_response",
         "FeatureType": ".feature_type",
@@ -166,6 +189,7 @@ else:
         "ManifestPort": ".manifest_port",
         "Milliseconds": ".milliseconds",
         "ModelChoice": ".model_choice",
+        "ModelExecution": ".model_execution",
         "ModelManifest": ".model_manifest",
         "ModelManifestsResponse": ".model_manifests_response",
         "PredictionOptions": ".prediction_options",

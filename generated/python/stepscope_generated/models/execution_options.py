@@ -20,6 +20,7 @@ import json
 from pydantic import BaseModel, ConfigDict, Field
 from typing import Any, ClassVar, Dict, List, Optional
 from typing_extensions import Annotated
+from stepscope_generated.models.execution_way import ExecutionWay
 from stepscope_generated.models.milliseconds import Milliseconds
 from stepscope_generated.models.trace_id import TraceId
 from stepscope_generated.models.trace_level import TraceLevel
@@ -29,16 +30,17 @@ from pydantic_core import to_jsonable_python
 
 class ExecutionOptions(BaseModel):
     """
-    Where predictions run, for how long, and how deep their trace looks.
+    Where and how predictions run, for how long, and how deep their trace looks.
     """ # noqa: E501
     trace_id: Optional[TraceId] = None
     trace_level: Optional[TraceLevel] = None
     timeout_in_ms: Optional[Milliseconds] = None
+    way: Optional[ExecutionWay] = None
     device_count: Optional[Dict[str, Annotated[int, Field(le=1024, strict=True, ge=0)]]] = Field(default=None, description="A device by type and index: `{\"GPU\": 0}` asks for the first GPU and is served by the CPU where there is none, `{\"CPU\": 0}` asks for the CPU.", json_schema_extra={"examples": [{"GPU": 0}]})
     cpu_options: Optional[Dict[str, Any]] = Field(default=None, description="Accepted for old clients, without effect.", json_schema_extra={"examples": [{}]})
     gpu_options: Optional[Dict[str, Any]] = Field(default=None, description="Accepted for old clients, without effect.", json_schema_extra={"examples": [{"visible_device_list": "0"}]})
     additional_properties: Dict[str, Any] = {}
-    __properties: ClassVar[List[str]] = ["trace_id", "trace_level", "timeout_in_ms", "device_count", "cpu_options", "gpu_options"]
+    __properties: ClassVar[List[str]] = ["trace_id", "trace_level", "timeout_in_ms", "way", "device_count", "cpu_options", "gpu_options"]
 
     model_config = ConfigDict(
         validate_by_name=True,
@@ -107,6 +109,7 @@ class ExecutionOptions(BaseModel):
             "trace_id": TraceId.from_dict(obj["trace_id"]) if obj.get("trace_id") is not None else None,
             "trace_level": obj.get("trace_level"),
             "timeout_in_ms": Milliseconds.from_dict(obj["timeout_in_ms"]) if obj.get("timeout_in_ms") is not None else None,
+            "way": obj.get("way"),
             "device_count": obj.get("device_count"),
             "cpu_options": obj.get("cpu_options"),
             "gpu_options": obj.get("gpu_options")

@@ -24,6 +24,7 @@ from stepscope_generated.models.container_images import ContainerImages
 from stepscope_generated.models.framework_ref import FrameworkRef
 from stepscope_generated.models.manifest_files import ManifestFiles
 from stepscope_generated.models.manifest_port import ManifestPort
+from stepscope_generated.models.model_execution import ModelExecution
 from typing import Optional, Set
 from typing_extensions import Self
 from pydantic_core import to_jsonable_python
@@ -50,8 +51,9 @@ class ModelManifest(BaseModel):
     model: Optional[ManifestFiles] = None
     attributes: Optional[Dict[str, StrictStr]] = Field(default=None, description="What else its author says of the model.", json_schema_extra={"examples": [{"kind": "CNN"}]})
     hidden: Optional[StrictBool] = Field(default=None, description="Whether the model is left out of the registry.", json_schema_extra={"examples": [False]})
+    execution: Optional[Annotated[List[ModelExecution], Field(max_length=1024)]] = Field(default=None, description="How it runs where it is loaded now. Missing while it isn't loaded.")
     additional_properties: Dict[str, Any] = {}
-    __properties: ClassVar[List[str]] = ["name", "version", "framework", "container", "description", "reference", "license", "inputs", "output", "before_preprocess", "preprocess", "after_preprocess", "before_postprocess", "postprocess", "after_postprocess", "model", "attributes", "hidden"]
+    __properties: ClassVar[List[str]] = ["name", "version", "framework", "container", "description", "reference", "license", "inputs", "output", "before_preprocess", "preprocess", "after_preprocess", "before_postprocess", "postprocess", "after_postprocess", "model", "attributes", "hidden", "execution"]
 
     model_config = ConfigDict(
         validate_by_name=True,
@@ -115,6 +117,12 @@ class ModelManifest(BaseModel):
         # override the default output from pydantic by calling `to_dict()` of model
         if self.model:
             _dict['model'] = self.model.to_dict()
+        # override the default output from pydantic by calling `to_dict()` of each item in execution (list)
+        _items = []
+        if self.execution:
+            for _item_execution in self.execution:
+                _items.append(_item_execution.to_dict() if _item_execution is not None else None)
+            _dict['execution'] = _items
         # puts key-value pairs in additional_properties in the top level
         if self.additional_properties is not None:
             for _key, _value in self.additional_properties.items():
@@ -154,7 +162,8 @@ class ModelManifest(BaseModel):
             "after_postprocess": obj.get("after_postprocess"),
             "model": ManifestFiles.from_dict(obj["model"]) if obj.get("model") is not None else None,
             "attributes": obj.get("attributes"),
-            "hidden": obj.get("hidden")
+            "hidden": obj.get("hidden"),
+            "execution": [ModelExecution.from_dict(_item) for _item in obj["execution"]] if obj.get("execution") is not None else None
         })
         # store additional fields in additional_properties
         for _key in obj.keys():

@@ -9,8 +9,9 @@ from stepscope.core.access import RequestContext
 from stepscope.core.errors import FrameworkNotFound, ModelNotFound
 from stepscope.core.manifests import Manifest, registry_view
 from stepscope.core.predictions import ModelRef
+from stepscope.dialects.mlmodelscope.executions import write_executions
 from stepscope.dialects.mlmodelscope.wire import given
-from stepscope.engine.catalog import Catalog
+from stepscope.engine.engine import Engine
 from stepscope_api import models as wire
 
 Text = Annotated[str, Meta(max_length=128)] | UnsetType
@@ -19,8 +20,9 @@ Text = Annotated[str, Meta(max_length=128)] | UnsetType
 class Registry:
     """Frameworks, models and agents. A server alone is the one agent of all its models."""
 
-    def __init__(self, catalog: Catalog, agent: wire.Agent) -> None:
-        self._catalog = catalog
+    def __init__(self, engine: Engine, agent: wire.Agent) -> None:
+        self._engine = engine
+        self._catalog = engine.catalog
         self._agent = agent
 
     async def list_frameworks(
@@ -56,10 +58,14 @@ class Registry:
         model_name: Text = UNSET,
         model_version: Text = UNSET,
     ) -> wire.ModelManifestsResponse:
-        """List the models that can be opened here."""
+        """List the models that can be opened here, and how those run that are loaded."""
         ref = _ref(framework_name, framework_version, model_name, model_version)
         views = [registry_view(manifest) for manifest in self._models(ref)]
-        return wire.ModelManifestsResponse(manifests=msgspec.convert(views, list[wire.ModelManifest]))
+        manifests = msgspec.convert(views, list[wire.ModelManifest])
+        executions = write_executions(self._engine.running())
+        for manifest in manifests:
+            manifest.execution = executions.get((manifest.name, manifest.version), UNSET)
+        return wire.ModelManifestsResponse(manifests=manifests)
 
     async def list_model_agents(
         self,

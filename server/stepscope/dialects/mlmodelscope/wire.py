@@ -94,6 +94,7 @@ def read_options(options: wire.PredictionOptions | UnsetType, *, persist: bool =
         trace_level=None if isinstance(level, UnsetType) else LEVELS[level],
         device=_device(given(execution.device_count, {})),
         persist=persist,
+        way=None if isinstance(execution.way, UnsetType) else execution.way.value.removeprefix("auto"),
     )
 
 

@@ -38,6 +38,8 @@ class Example:
 
 def build(model: Module, way: Way, example: Example) -> Run:
     """Make a model ready to run in a way. Raises `LoadFault`, and whatever torch raises."""
+    if way.precision is Precision.TF32 and way.form is not Form.GRAPHS:
+        raise LoadFault("TF32 is a switch of the whole process, which only CUDA graphs keep to themselves")
     return _BUILDERS[way.form](_converted(model, way), way, example)
 
 
@@ -201,7 +203,12 @@ def _values_decide() -> LoadFault:
 
 
 def _compiled(model: Module, way: Way, example: Example) -> Run:
-    """Compile the model for any batch size, in this process: worker processes would stay."""
+    """Compile the model for any batch size, in this process: worker processes would stay.
+
+    Raises `LoadFault` without a compiler.
+    """
+    if not has_compiler(example.tensors[0].device):
+        raise LoadFault("torch.compile needs a C++ compiler, or Triton for a GPU")
     import torch._inductor.config as inductor
 
     inductor.compile_threads = 1

@@ -24,6 +24,7 @@ from stepscope.runtimes.torch.tune import Stopped, Subject, Tuned, tolerance_of,
 log = logging.getLogger(__name__)
 
 NO_EXAMPLE = "the dimensions of its inputs are open, and its folder has no example.npy"
+NO_COMPILING = "torch.compile is switched off for it"
 _SLOW_TO_BUILD = (Form.COMPILED, Form.GRAPHS)
 
 
@@ -72,6 +73,8 @@ class Tuner:
             return
         if found is None:
             raise LoadFault(f"it can't run {choice.way} here: {NO_EXAMPLE}")
+        if WAYS[choice.way].form is Form.COMPILED and self._compile(fresh.manifest) == "never":
+            raise LoadFault(f"it can't run {choice.way} here: {NO_COMPILING}")
         runs = verify(self._subject(fresh, found), execution.choices)
         loaded.adopt(Tuned(execution=execution, runs=runs), _shapes(found))
 
@@ -125,7 +128,6 @@ class Tuner:
 
     def _subject(self, fresh: Fresh, found: Examples) -> Subject:
         pinned = fresh.manifest.execution
-        wished = {None: self._options.compile, True: "always", False: "never"}[pinned.compile]
         return Subject(
             manifest=fresh.manifest,
             model=fresh.model,
@@ -134,8 +136,11 @@ class Tuner:
             examples=found,
             tolerance=tolerance_of(pinned.way, pinned.tolerance),
             options=self._options,
-            compile=wished,
+            compile=self._compile(fresh.manifest),
         )
+
+    def _compile(self, manifest: Manifest) -> str:
+        return {None: self._options.compile, True: "always", False: "never"}[manifest.execution.compile]
 
     def _key(self, manifest: Manifest, device: torch.device) -> str:
         return key_of(manifest, device, f"{self._options.compile} {self._options.cap}")

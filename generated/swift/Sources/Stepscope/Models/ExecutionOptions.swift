@@ -7,12 +7,13 @@
 
 import Foundation
 
-/** Where predictions run, for how long, and how deep their trace looks. */
+/** Where and how predictions run, for how long, and how deep their trace looks. */
 public struct ExecutionOptions: Sendable, Codable, Hashable {
 
     public var traceId: TraceId?
     public var traceLevel: TraceLevel?
     public var timeoutInMs: Milliseconds?
+    public var way: ExecutionWay?
     /** A device by type and index: `{\"GPU\": 0}` asks for the first GPU and is served by the CPU where there is none, `{\"CPU\": 0}` asks for the CPU. */
     public var deviceCount: [String: Int]?
     /** Accepted for old clients, without effect. */
@@ -20,10 +21,11 @@ public struct ExecutionOptions: Sendable, Codable, Hashable {
     /** Accepted for old clients, without effect. */
     public var gpuOptions: [String: JSONValue]?
 
-    public init(traceId: TraceId? = nil, traceLevel: TraceLevel? = nil, timeoutInMs: Milliseconds? = nil, deviceCount: [String: Int]? = nil, cpuOptions: [String: JSONValue]? = nil, gpuOptions: [String: JSONValue]? = nil) {
+    public init(traceId: TraceId? = nil, traceLevel: TraceLevel? = nil, timeoutInMs: Milliseconds? = nil, way: ExecutionWay? = nil, deviceCount: [String: Int]? = nil, cpuOptions: [String: JSONValue]? = nil, gpuOptions: [String: JSONValue]? = nil) {
         self.traceId = traceId
         self.traceLevel = traceLevel
         self.timeoutInMs = timeoutInMs
+        self.way = way
         self.deviceCount = deviceCount
         self.cpuOptions = cpuOptions
         self.gpuOptions = gpuOptions
@@ -33,6 +35,7 @@ public struct ExecutionOptions: Sendable, Codable, Hashable {
         case traceId = "trace_id"
         case traceLevel = "trace_level"
         case timeoutInMs = "timeout_in_ms"
+        case way
         case deviceCount = "device_count"
         case cpuOptions = "cpu_options"
         case gpuOptions = "gpu_options"
@@ -45,6 +48,7 @@ public struct ExecutionOptions: Sendable, Codable, Hashable {
         try container.encodeIfPresent(traceId, forKey: .traceId)
         try container.encodeIfPresent(traceLevel, forKey: .traceLevel)
         try container.encodeIfPresent(timeoutInMs, forKey: .timeoutInMs)
+        try container.encodeIfPresent(way, forKey: .way)
         try container.encodeIfPresent(deviceCount, forKey: .deviceCount)
         try container.encodeIfPresent(cpuOptions, forKey: .cpuOptions)
         try container.encodeIfPresent(gpuOptions, forKey: .gpuOptions)
@@ -55,6 +59,7 @@ public struct ExecutionOptions: Sendable, Codable, Hashable {
 extension ExecutionOptions: UnknownCaseCheckable {
     public var containsUnknownDefaultOpenApiCase: Bool {
         if traceLevel == .unknownDefaultOpenApi { return true }
+        if way == .unknownDefaultOpenApi { return true }
         return false
     }
 }

@@ -12,6 +12,7 @@ public struct ModelManifest: Sendable, Codable, Hashable {
 
     public static let nameRule = StringRule(minLength: nil, maxLength: 128, pattern: nil)
     public static let versionRule = StringRule(minLength: nil, maxLength: 128, pattern: nil)
+    public static let executionRule = ArrayRule(minItems: nil, maxItems: 1024, uniqueItems: false)
     /** The model's name. */
     public var name: String
     /** The model's version. */
@@ -45,8 +46,10 @@ public struct ModelManifest: Sendable, Codable, Hashable {
     public var attributes: [String: String]?
     /** Whether the model is left out of the registry. */
     public var hidden: Bool?
+    /** How it runs where it is loaded now. Missing while it isn't loaded. */
+    public var execution: [ModelExecution]?
 
-    public init(name: String, version: String, framework: FrameworkRef, container: [String: ContainerImages]? = nil, description: String? = nil, reference: [String]? = nil, license: String? = nil, inputs: [ManifestPort]? = nil, output: ManifestPort? = nil, beforePreprocess: String? = nil, preprocess: String? = nil, afterPreprocess: String? = nil, beforePostprocess: String? = nil, postprocess: String? = nil, afterPostprocess: String? = nil, model: ManifestFiles? = nil, attributes: [String: String]? = nil, hidden: Bool? = nil) {
+    public init(name: String, version: String, framework: FrameworkRef, container: [String: ContainerImages]? = nil, description: String? = nil, reference: [String]? = nil, license: String? = nil, inputs: [ManifestPort]? = nil, output: ManifestPort? = nil, beforePreprocess: String? = nil, preprocess: String? = nil, afterPreprocess: String? = nil, beforePostprocess: String? = nil, postprocess: String? = nil, afterPostprocess: String? = nil, model: ManifestFiles? = nil, attributes: [String: String]? = nil, hidden: Bool? = nil, execution: [ModelExecution]? = nil) {
         self.name = name
         self.version = version
         self.framework = framework
@@ -65,6 +68,7 @@ public struct ModelManifest: Sendable, Codable, Hashable {
         self.model = model
         self.attributes = attributes
         self.hidden = hidden
+        self.execution = execution
     }
 
     public enum CodingKeys: String, CodingKey, CaseIterable {
@@ -86,6 +90,7 @@ public struct ModelManifest: Sendable, Codable, Hashable {
         case model
         case attributes
         case hidden
+        case execution
     }
 
     // Encodable protocol methods
@@ -110,6 +115,7 @@ public struct ModelManifest: Sendable, Codable, Hashable {
         try container.encodeIfPresent(model, forKey: .model)
         try container.encodeIfPresent(attributes, forKey: .attributes)
         try container.encodeIfPresent(hidden, forKey: .hidden)
+        try container.encodeIfPresent(execution, forKey: .execution)
     }
 }
 
