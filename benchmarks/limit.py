@@ -156,7 +156,7 @@ def _with(subject: Any, module: Callable[..., Any], device: Any) -> Step:
 
     def step(texts: Sequence[str]) -> object:
         frames = [preprocess(decode(octets.decode(text), spec), spec) for text in texts]
-        staged = normalised(np.stack([frame.pixels for frame in frames]), spec)
+        staged = normalised(np.stack([frame.pixels for frame in frames]), spec)  # type: ignore[union-attr]
         with torch.inference_mode():
             images = torch.from_numpy(staged).to(device)
             images = images.to(memory_format=torch.channels_last) if several else images

@@ -42,6 +42,9 @@ from stepscope.web.pages import pages_app
 from stepscope.web.root import Root
 from stepscope_api import models as wire
 
+COLLECT_AFTER = 20_000
+"""Objects made, less those gone, after which the collector looks for cycles among the young ones."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class App:
@@ -82,6 +85,8 @@ def build(settings: Settings, runtime: Runtime | None = None) -> App:
         await engine.start()
         # What start-up made stays for good; a collection after each close (200 ms otherwise) needn't look at it.
         gc.freeze()
+        # A prediction makes hundreds of objects that live until its answer: by default each would cause a collection.
+        gc.set_threshold(COLLECT_AFTER)
 
     async def stop() -> None:
         await engine.stop()

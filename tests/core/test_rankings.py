@@ -36,5 +36,5 @@ def test_a_batch_is_ranked_as_its_rows_are_one_by_one(table: np.ndarray[Any, Any
     together = ranked(table, count, softmax=softmax)
     assert together == [ranked(row[np.newaxis], count, softmax=softmax)[0] for row in table]
     for row, ranking in zip(probabilities(table, softmax=softmax), together, strict=True):
-        assert ranking.classes == sorted(range(len(row)), key=lambda at, row=row: -row[at])[: count or None]
+        assert ranking.classes == np.argsort(-row, kind="stable")[: count or None].tolist()
         assert all(0.0 <= share <= 1.0 for share in ranking.probabilities)

@@ -16,7 +16,7 @@ from torch import nn
 
 from stepscope.core.errors import ModelUnavailable
 from stepscope.core.manifests import Manifest, ModelFiles, OutputSpec, WeightsSpec
-from stepscope.core.ports import Inputs, LoadedModel, Runtime
+from stepscope.core.ports import Arrays, LoadedModel, Runtime
 from stepscope.core.predictions import DeviceRef, FeatureType
 from stepscope.runtimes.torch import TorchRuntime
 
@@ -108,12 +108,12 @@ def architecture(tmp_path: Path) -> Path:
     return path
 
 
-def rows(count: int) -> list[Inputs]:
+def rows(count: int) -> list[Arrays]:
     random = np.random.default_rng(count)
     return [(random.standard_normal(4, dtype=np.float32),) for _ in range(count)]
 
 
-def expected(net: nn.Module, batch: Sequence[Inputs]) -> np.ndarray[Any, Any]:
+def expected(net: nn.Module, batch: Sequence[Arrays]) -> np.ndarray[Any, Any]:
     with torch.inference_mode():
         answer: np.ndarray[Any, Any] = net(torch.from_numpy(np.stack([inputs[0] for inputs in batch]))).numpy()
     return answer

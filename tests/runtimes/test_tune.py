@@ -27,7 +27,7 @@ from stepscope.core.manifests import (
     TensorSpec,
     WeightsSpec,
 )
-from stepscope.core.ports import Inputs
+from stepscope.core.ports import Arrays
 from stepscope.core.predictions import DeviceRef, FeatureType
 from stepscope.core.tuning import Candidate, Execution, Form, TuningOptions, Verdict
 from stepscope.runtimes.torch import TorchRuntime, executions
@@ -127,7 +127,7 @@ def described(folder: Path, name: str = "Plain", **changes: Any) -> Manifest:
     )
 
 
-def images(count: int, seed: int = 5) -> list[Inputs]:
+def images(count: int, seed: int = 5) -> list[Arrays]:
     random = np.random.default_rng(seed)
     return [(random.uniform(-1, 1, SHAPE).astype(np.float32),) for _ in range(count)]
 
@@ -312,7 +312,7 @@ def test_open_dimensions_need_an_example(folder: Path) -> None:
     np.save(folder / "example.npy", np.ones(SHAPE, np.float32))
     model = TorchRuntime().load(described(folder, input=open_input, way="frozen"), CPU)
     eager = TorchRuntime().load(described(folder), CPU)
-    larger: list[Inputs] = [(np.ones((3, 11, 9), np.float32),)] * 2
+    larger: list[Arrays] = [(np.ones((3, 11, 9), np.float32),)] * 2
     assert_same(eager.predict(images(2)), model.predict(images(2)))
     assert_same(eager.predict(larger), model.predict(larger))
 

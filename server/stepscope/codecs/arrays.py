@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -59,28 +60,33 @@ def from_numbers(values: Sequence[int | float | bool], shape: Sequence[int], dty
     count = _count(shape)
     if len(values) != count:
         raise TensorInvalid(f"shape {_written(shape)} takes {count} numbers, and {len(values)} came")
-    kinds = set(map(type, values))
-    if not kinds <= ({bool, int, float} if target.kind == "b" else {int, float}):
-        raise TensorInvalid(f"a value isn't a number that fits {dtype}")
     try:
         if target.kind == "f":
             flat = _floats(values, target)
         elif target.kind == "b":
             flat = _bools(values)
         else:
-            flat = np.array([_whole(value) for value in values] if float in kinds else values, target)
+            flat = _integers(values, target)
     except (OverflowError, ValueError):
         raise TensorInvalid(f"a value doesn't fit {dtype}") from None
     return flat.reshape(shape)
 
 
 def _floats(values: Sequence[int | float], target: np.dtype[Any]) -> NDArray[Any]:
-    wide = np.array(values, np.float64)
+    checked = msgspec.convert(values, list[float])  # raises a ValueError for what is no number
+    wide = np.fromiter(checked, np.float64, len(checked))
     with np.errstate(over="ignore", under="ignore"):
         flat = wide.astype(target, copy=False)
     if not np.isfinite(flat).all():
         raise OverflowError
     return flat
+
+
+def _integers(values: Sequence[int | float], target: np.dtype[Any]) -> NDArray[Any]:
+    kinds = set(map(type, values))
+    if not kinds <= {int, float}:
+        raise ValueError
+    return np.array([_whole(value) for value in values] if float in kinds else values, target)
 
 
 def _bools(values: Sequence[int | float | bool]) -> NDArray[Any]:

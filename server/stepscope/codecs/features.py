@@ -26,6 +26,8 @@ from stepscope.core.rankings import Floats, Ranking, best, probabilities, ranked
 
 Outputs = tuple[Array, ...]
 
+_CLASSIFICATION = FeatureType.CLASSIFICATION
+
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
@@ -47,10 +49,10 @@ def features(outputs: Outputs, spec: OutputSpec, labels: Sequence[str], limit: i
 
 def classes(ranking: Ranking, labels: Sequence[str], limit: int) -> list[Feature]:
     """Return a ranking's classes by name."""
-    chosen = slice(limit or None)
+    count = limit or len(ranking.classes)
     return [
-        Feature(FeatureType.CLASSIFICATION, probability, Classification(index, _label(labels, index)))
-        for index, probability in zip(ranking.classes[chosen], ranking.probabilities[chosen], strict=True)
+        Feature(_CLASSIFICATION, share, Classification(index, labels[index] if index < len(labels) else str(index)))
+        for index, share in zip(ranking.classes[:count], ranking.probabilities[:count], strict=True)
     ]
 
 

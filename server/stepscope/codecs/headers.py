@@ -6,7 +6,8 @@ memory or time on is found here: sizes, compressed text, endless scans and chunk
 
 import struct
 import zlib
-from dataclasses import dataclass
+
+import msgspec
 
 from stepscope.core.errors import ImageUnreadable
 
@@ -19,14 +20,16 @@ _CUT_SHORT = "it is cut short"
 _BROKEN = "its header is damaged"
 
 _PNG_KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
-# (depth, colour type, compression, filter, interlace) -> Pillow's mode, for the files whose samples are the pixels
-_PNG_MODES = {(8, 0, 0, 0, 0): "L", (8, 2, 0, 0, 0): "RGB", (8, 4, 0, 0, 0): "LA", (8, 6, 0, 0, 0): "RGBA"}
+# Depth, colour type, compression, filter, interlace -> Pillow's mode, for the files whose samples are the pixels.
+_PNG_MODES = {b"\x08\0\0\0\0": "L", b"\x08\2\0\0\0": "RGB", b"\x08\4\0\0\0": "LA", b"\x08\6\0\0\0": "RGBA"}
+_IHDR = struct.Struct(">II5s")
+_CHUNK = struct.Struct(">I4s")
+_NUMBER = struct.Struct(">I")
 _JPEG_SIZES = frozenset({0xC0, 0xC1, 0xC2})  # baseline, extended, progressive: what libjpeg decodes
 _JPEG_ALONE = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Header:
+class Header(msgspec.Struct, frozen=True, kw_only=True):
     """Format (`JPEG`, `PNG` or `WEBP`), size, colour channels as stored (0: not said), EXIF orientation 1 to 8.
 
     `scans` are a JPEG's passes over its pixels: about ten in a progressive one, however few bytes each takes.
@@ -98,9 +101,9 @@ def _jpeg(data: bytes) -> Header:
 def _png(data: bytes) -> Header:
     if data[12:16] != b"IHDR":
         raise ImageUnreadable(_BROKEN)
-    width, height, *kind_of_samples = struct.unpack_from(">II5B", data, 16)
+    width, height, samples = _IHDR.unpack_from(data, 16)
     chunks, orientation = _png_chunks(data)
-    mode = _PNG_MODES.get(tuple(kind_of_samples), "")
+    mode = _PNG_MODES.get(samples, "")
     if mode and not any(kind == b"tRNS" for kind, _, _ in chunks):
         kept = b"".join([data[start + 8 : end - 4] for kind, start, end in chunks if kind == b"IDAT"])
     else:
@@ -116,20 +119,22 @@ def _png_chunks(data: bytes) -> tuple[list[tuple[bytes, int, int]], int]:
     chunks: list[tuple[bytes, int, int]] = []
     view, orientation, start = memoryview(data), 1, 8
     for _ in range(MAX_PNG_CHUNKS):
-        length, kind = struct.unpack_from(">I4s", data, start)
+        length, kind = _CHUNK.unpack_from(data, start)
         end = start + 12 + length
-        if end > len(data):
-            raise ImageUnreadable(_CUT_SHORT)
         if kind in _PNG_KEPT:
-            if zlib.crc32(view[start + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
+            if end > len(data):
+                raise ImageUnreadable(_CUT_SHORT)
+            if zlib.crc32(view[start + 4 : end - 4]) != _NUMBER.unpack_from(data, end - 4)[0]:
                 raise ImageUnreadable("its data is damaged")
             chunks.append((kind, start, end))
+            if kind == b"IEND":
+                return chunks, orientation
+        elif end > len(data):
+            raise ImageUnreadable(_CUT_SHORT)
         elif kind == b"eXIf":
             orientation = orientation_of(data[start + 8 : end - 4])
         elif not kind[0] & 0x20:  # a capital letter: no decoding without it
             raise ImageUnreadable("it needs a PNG extension that isn't known")
-        if kind == b"IEND":
-            return chunks, orientation
         start = end
     raise ImageUnreadable("it has too many chunks")
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import msgspec
+
 
 @dataclass(frozen=True, slots=True)
 class Principal:
@@ -14,8 +16,7 @@ ANONYMOUS = Principal("anonymous")
 """Every caller of a server that has no keys configured."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trace:
+class Trace(msgspec.Struct, frozen=True, kw_only=True):
     """The trace that a request belongs to: 16 or 32 hex digits, and this request's span in it (16)."""
 
     trace_id: str
@@ -24,8 +25,7 @@ class Trace:
     sampled: bool = True
 
 
-@dataclass(slots=True, kw_only=True)
-class RequestContext:
+class RequestContext(msgspec.Struct, kw_only=True):
     """What an operation knows of its request beside the body and the parameters."""
 
     principal: Principal

@@ -29,7 +29,8 @@ class Frame(msgspec.Struct, frozen=True, eq=False):
 
     def array(self) -> Array:
         """Return the model's input for this image alone."""
-        return normalised(self.pixels[np.newaxis], self.spec)[0]
+        (array,) = normalised(self.pixels[np.newaxis], self.spec)
+        return array  # type: ignore[no-any-return]
 
 
 def normalised(images: Bytes, spec: ImageSpec) -> Array:
@@ -86,7 +87,7 @@ def _apply(operation: np.ufunc, values: Array, operand: Array) -> None:
 
 
 def _rounded(values: Array, dtype: np.dtype[np.generic]) -> Array:
-    limits = np.iinfo(dtype)  # type: ignore[arg-type]
+    limits = np.iinfo(dtype.name)
     np.rint(values, values)
     np.clip(values, limits.min, limits.max, values)
     return values.astype(dtype)

@@ -12,7 +12,8 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from stepscope.core.batching import Batcher
 from stepscope.core.errors import InputFailed, PredictionFailed
@@ -26,8 +27,7 @@ log = logging.getLogger("stepscope.device")
 Outcome = Outputs | Ranking | InputFailed
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class Run:
+class Run(msgspec.Struct, kw_only=True, eq=False):
     """Tickets that are waited for together. `outcomes` is filled in place, in the order of the inputs."""
 
     outcomes: list[Outcome | None]
@@ -38,8 +38,7 @@ class Run:
     predicted_s: float = 0.0
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class Ticket:
+class Ticket(msgspec.Struct, kw_only=True, eq=False):
     """One input on its way to the device and back."""
 
     lane: Hashable
@@ -50,7 +49,7 @@ class Ticket:
     classes: int | None
     run: Run
     place: int
-    entered: float = field(default_factory=time.perf_counter)
+    entered: float = msgspec.field(default_factory=time.perf_counter)
 
     @property
     def cancelled(self) -> bool:

@@ -1,10 +1,11 @@
 """Runs a predictor over a whole dataset, batch after batch."""
 
 import asyncio
-import dataclasses
 import itertools
 import time
 from collections.abc import Iterator
+
+from msgspec.structs import replace
 
 from stepscope.core.errors import DeadlineExceeded, Overloaded, TooManyRequests
 from stepscope.core.evaluation import summarise
@@ -45,7 +46,7 @@ class Evaluations:
         dataset = await asyncio.to_thread(self._datasets.find, category, name)
         merged = options.over(record.options)
         if merged.timeout_s is None:
-            merged = dataclasses.replace(merged, timeout_s=self._engine.timeout_s)
+            merged = replace(merged, timeout_s=self._engine.timeout_s)
         collected = _Collected(merged, merged.batch_size or BATCH)
         elements = iter(dataset)
         while batch := await asyncio.to_thread(_next_batch, elements, collected.batch_size):
@@ -125,7 +126,7 @@ class _Collected:
             Answer(input_id=answer.input_id, features=answer.features[:limit], error=answer.error)
             for answer in prediction.answers
         ]
-        return dataclasses.replace(prediction, answers=answers)
+        return replace(prediction, answers=answers)
 
     def late(self, late: DeadlineExceeded, total: int) -> DeadlineExceeded:
         """Return the error of the whole dataset."""

@@ -9,8 +9,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from stepscope.codecs import octets
 from stepscope.codecs.features import classes, features
@@ -45,8 +47,7 @@ class Plan:
     labels: Sequence[str]
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class Work:
+class Work(msgspec.Struct, kw_only=True, eq=False):
     """One request's inputs on their way. `answers` fills up in the order of the inputs."""
 
     plan: Plan
@@ -57,13 +58,13 @@ class Work:
     cap: int
     limit: int
     keep_outputs: bool = False
-    clock: StepClock = field(default_factory=StepClock)
-    answers: list[Answer | None] = field(default_factory=list)
-    runs: list[Run] = field(default_factory=list)
+    clock: StepClock = msgspec.field(default_factory=StepClock)
+    answers: list[Answer | None] = []
+    runs: list[Run] = []
 
     @property
     def classes(self) -> int | None:
-        """How many classes the device shall keep of each input, 0 for all; None where the model's outputs are wanted."""
+        """How many classes the device keeps of each input, 0 for all; None where the model's outputs are wanted."""
         ranks = self.plan.manifest.output.feature_type is FeatureType.CLASSIFICATION and not self.keep_outputs
         return self.limit if ranks else None
 
@@ -79,8 +80,7 @@ class Work:
         return sum(answer is not None for answer in self.answers)
 
 
-@dataclass(slots=True)
-class _Prepared:
+class _Prepared(msgspec.Struct, eq=False):
     """An input ready for the device, or why it isn't, and what it took."""
 
     arrays: Inputs | None = None
@@ -141,6 +141,10 @@ class Pipeline:
 
     async def _run_windows(self, work: Work) -> None:
         size = max(WINDOW, work.cap)
+        if len(work.inputs) <= size:
+            places = list(range(len(work.inputs)))
+            await self._collect(work, places, await self._submit(work, places, work.inputs))
+            return
         ahead: deque[tuple[list[int], Run]] = deque()
         for first in range(0, len(work.inputs), size):
             places = list(range(first, min(first + size, len(work.inputs))))
@@ -169,7 +173,7 @@ class Pipeline:
         return run
 
     async def _prepare(self, items: Sequence[Input], manifest: Manifest) -> list[_Prepared]:
-        if sum(len(item.data) for item in items if isinstance(item, ImageInput)) <= INLINE_BYTES:
+        if sum([len(item.data) for item in items if isinstance(item, ImageInput)]) <= INLINE_BYTES:
             return [_prepare(item, manifest) for item in items]
         loop = asyncio.get_running_loop()
         shares = [items[start :: self._workers] for start in range(min(self._workers, len(items)))]

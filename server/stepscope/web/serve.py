@@ -84,6 +84,7 @@ def make_server(asgi: ASGIApp, root: Root, *, drain: Callable[[], None], shutdow
         access_log=False,
         server_header=False,
         date_header=True,
+        proxy_headers=False,  # nothing here depends on a caller's address
         backlog=BACKLOG,
         timeout_graceful_shutdown=max(1, round(shutdown_s)),
         timeout_keep_alive=75,

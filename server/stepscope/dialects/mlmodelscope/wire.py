@@ -19,7 +19,6 @@ from stepscope.core.predictions import (
     Answer,
     Array,
     BoundingBox,
-    Classification,
     DeviceRef,
     Encoded,
     Feature,
@@ -110,6 +109,7 @@ def _device(count: Mapping[str, int]) -> DeviceRef | None:
 _random = random.Random().getrandbits  # noqa: S311 - ids that needn't be secret
 _boot = f"{int(time.time()):08x}{secrets.token_hex(4)}"
 _features = itertools.count(secrets.randbelow(1 << 31))
+_CLASSIFICATION = wire.FeatureType.CLASSIFICATION
 
 
 def feature_id() -> str:
@@ -119,7 +119,7 @@ def feature_id() -> str:
 
 def write_duration(seconds: float) -> str:
     """Return a duration in proto3's JSON form, to the microsecond."""
-    return f"{max(seconds, 0.0):.6f}s"
+    return "%.6fs" % (seconds if seconds > 0.0 else 0.0)
 
 
 def write_expiry(record: PredictorRecord) -> datetime:
@@ -138,28 +138,32 @@ def _answer(answer: Answer, answer_id: str, request_id: str) -> wire.FeatureResp
     if answer.error is not None:
         problem = wire.InputProblem(code=wire.InputProblemCode(answer.error.code), message=answer.error.message)
         return wire.FeatureResponse(id=answer_id, request_id=request_id, input_id=answer.input_id, error=problem)
-    return wire.FeatureResponse(
-        id=answer_id,
-        request_id=request_id,
-        input_id=answer.input_id,
-        features=[write_feature(feature) for feature in answer.features],
-    )
+    ranked = bool(answer.features) and answer.features[0].type is FeatureType.CLASSIFICATION
+    write = _classification if ranked else write_feature  # by far the most frequent
+    features = [write(feature) for feature in answer.features]
+    return wire.FeatureResponse(id=answer_id, request_id=request_id, input_id=answer.input_id, features=features)
 
 
 def write_feature(feature: Feature) -> wire.Feature:
     """Return a feature with the payload that its type names."""
-    payload = feature.payload
-    if isinstance(payload, Classification):  # by far the most frequent
-        shape = wire.ClassificationPayload(index=payload.index, label=payload.label)
-        return wire.Feature(
-            id=feature_id(), type=wire.FeatureType.CLASSIFICATION, probability=feature.probability, classification=shape
-        )
-    field, value = _payload(feature.type, payload)
+    if feature.type is FeatureType.CLASSIFICATION:
+        return _classification(feature)
+    field, value = _payload(feature.type, feature.payload)
     written = wire.Feature(id=feature_id(), type=WIRE_TYPES[feature.type], probability=feature.probability)
     if feature.metadata:
         written.metadata = dict(feature.metadata)
     setattr(written, field, value)
     return written
+
+
+def _classification(feature: Feature) -> wire.Feature:
+    payload: Any = feature.payload
+    return wire.Feature(
+        id=feature_id(),
+        type=_CLASSIFICATION,
+        probability=feature.probability,
+        classification=wire.ClassificationPayload(index=payload.index, label=payload.label),
+    )
 
 
 def _payload(kind: FeatureType, payload: object) -> tuple[str, object]:

@@ -1,6 +1,7 @@
 """Frames on the device: bytes go up, and become a model's input there, the whole batch at once."""
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -31,9 +32,10 @@ def to_inputs(images: torch.Tensor, spec: ImageSpec) -> torch.Tensor:
     return values if scale is None else values.div_(scale)
 
 
-def on_host(images: list[Bytes], spec: ImageSpec) -> Array:
-    """Return images of one size, (height, width, channels) each, as an array of inputs, (batch, ...)."""
-    return normalised(np.stack(images), spec)
+def on_host(images: Sequence[Array], spec: ImageSpec) -> Array:
+    """Return uint8 images of one size, (height, width, channels) each, as an array of inputs, (batch, ...)."""
+    stacked: Bytes = np.stack(images).astype(np.uint8, copy=False)
+    return normalised(stacked, spec)
 
 
 @functools.lru_cache(maxsize=64)

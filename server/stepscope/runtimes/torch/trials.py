@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from stepscope.core.manifests import Manifest
-from stepscope.core.ports import Inputs, Outputs
+from stepscope.core.ports import Arrays, Outputs
 from stepscope.core.predictions import FeatureType
 from stepscope.core.tuning import TuningOptions
 from stepscope.runtimes.torch.batches import BatchSizes, Module, Run, Staging, Tensors, run_batch
@@ -62,9 +62,9 @@ class Trials:
         self._subject = subject
         self._stopped = stopped
         self._staging = Staging(subject.device)
-        self._rows: dict[tuple[int, int], list[Inputs]] = {}
+        self._rows: dict[tuple[int, int], list[Arrays]] = {}
 
-    def rows(self, count: int, seed: int = 0) -> list[Inputs]:
+    def rows(self, count: int, seed: int = 0) -> list[Arrays]:
         """Return examples, the same ones each time."""
         key = (count, seed)
         if key not in self._rows:
