@@ -483,6 +483,34 @@ def test_a_batch_comes_out_as_its_images_do_alone(layout: str, element_type: str
     np.testing.assert_array_equal(normalised(batch, spec), np.stack(alone))
 
 
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+@pytest.mark.parametrize("size", [(640, 480), (500, 375), (480, 640)])
+@pytest.mark.parametrize("more", [{}, {"keep_aspect_ratio": True}, {"crop_ratio": 0.875}, {"max_dimension": 100}])
+def test_a_large_jpeg_is_decoded_small_and_looks_the_same(
+    orientation: int, size: tuple[int, int], more: dict[str, Any]
+) -> None:
+    exif = Image.Exif()
+    exif[274] = orientation
+    data = encoded(photo(*size), "JPEG", quality=95, exif=exif)
+    spec = ImageSpec(dimensions=(3, 96, 128), element_type="uint8", **more)
+    small = decode(data, spec)
+    assert small.size < decode(data).size / 3
+    difference = np.abs(preprocess(small, spec).astype(int) - preprocess(decode(data), spec).astype(int))
+    assert difference.mean() < 1.0
+    assert np.percentile(difference, 99) < 6
+
+
+def test_a_jpeg_is_decoded_whole_where_its_size_matters() -> None:
+    data = encoded(photo(640, 480), "JPEG")
+    for spec in (
+        None,
+        ImageSpec(),
+        ImageSpec(dimensions=(3, 300, 400)),
+        ImageSpec(dimensions=(3, 24, 32), resize_method="nearest"),
+    ):
+        assert decode(data, spec).shape == (480, 640, 3)
+
+
 def test_rows_that_a_png_lacks_hold_nothing_of_another_image() -> None:
     for _ in range(50):
         decode(png(64, 64, data=b"".join(b"\0" + b"\xff" * 192 for _ in range(64))))

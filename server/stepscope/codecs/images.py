@@ -4,10 +4,13 @@
 * The EXIF orientation is applied: a model sees what a person sees. Files without one, ImageNet's for example, are
   decoded exactly as Pillow does.
 * Transparent pixels are laid on white, as browsers do on a white page; dropping alpha would show hidden colours.
+* A JPEG at least twice as large as the model's input is decoded at the nearest scale above it, which takes a quarter
+  of the time with the resizing.
 * 16-bit samples keep their high byte. Of an animation the first frame counts.
 """
 
 import io
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,6 +58,8 @@ class ImageLimits:
 
 
 DEFAULT_LIMITS = ImageLimits()
+LEAST_SHRINK = 2
+"""A JPEG is decoded smaller from this factor on: below it, libjpeg takes longer for fewer pixels."""
 
 
 def decode(data: bytes, spec: ImageSpec | None = None, limits: ImageLimits = DEFAULT_LIMITS) -> Pixels:
@@ -70,7 +75,7 @@ def decode(data: bytes, spec: ImageSpec | None = None, limits: ImageLimits = DEF
     if spec is not None and spec.element_type == "raw_image":
         return np.frombuffer(data, np.uint8)
     try:
-        return _decoded(header, gray=spec is not None and _wants_gray(spec))
+        return _decoded(header, spec)
     except StepscopeError:
         raise
     except MemoryError:
@@ -105,22 +110,40 @@ def _wants_gray(spec: ImageSpec) -> bool:
     return spec.color_mode == "L" or (spec.dimensions is not None and spec.dimensions[0] == 1)
 
 
-def _decoded(header: Header, gray: bool) -> Pixels:
+def _decoded(header: Header, spec: ImageSpec | None) -> Pixels:
+    gray = spec is not None and _wants_gray(spec)
     if header.format == "JPEG" and header.channels in (1, 3):
         try:
-            return _oriented(_fast_jpeg(header, gray), header.orientation)
+            return _oriented(_fast_jpeg(header, gray, _least_size(header, spec)), header.orientation)
         except ValueError:
             pass  # oddities that Pillow reads over: stray bytes between markers, for one
     image, orientation = _plain_png(header) if header.stored_mode else _opened(header)
     return _oriented(_array(_plain(image, "L" if gray else "RGB")), orientation)
 
 
-def _fast_jpeg(header: Header, gray: bool) -> Pixels:
-    """Decode by libjpeg-turbo without a way round. Raises `ValueError` for any irregularity."""
+def _least_size(header: Header, spec: ImageSpec | None) -> tuple[int, int]:
+    """Return the smallest height and width, before turning, from which nothing need be enlarged for a model."""
+    if spec is None or spec.resize_method == "nearest":  # which takes single pixels of the original
+        return header.height, header.width
+    turned = header.orientation >= 5
+    width, height = (header.height, header.width) if turned else (header.width, header.height)
+    (left, top, right, bottom), size = _frame(width, height, spec)
+    shrink = max(1.0, min((right - left) / size[0], (bottom - top) / size[1]))
+    return math.ceil(header.height / shrink), math.ceil(header.width / shrink)
+
+
+def _fast_jpeg(header: Header, gray: bool, least: tuple[int, int]) -> Pixels:
+    """Decode by libjpeg-turbo without a way round, at the scale nearest above a least size (height, width).
+
+    Raises `ValueError` for any irregularity.
+    """
     height, width, _, _ = simplejpeg.decode_jpeg_header(header.data)
     if (height, width) != (header.height, header.width):
         raise ImageUnreadable("it has two sizes")
-    pixels: Pixels = simplejpeg.decode_jpeg(header.data, "GRAY" if gray else "RGB")
+    space = "GRAY" if gray else "RGB"
+    pixels: Pixels = simplejpeg.decode_jpeg(
+        header.data, space, min_height=least[0], min_width=least[1], min_factor=LEAST_SHRINK
+    )
     return pixels
 
 
