@@ -38,7 +38,8 @@ def test_ways_are_named_by_what_is_unusual_about_them() -> None:
     assert str(Way(channels_last=True)) == "channels_last"
     assert str(Way(Form.FROZEN, channels_last=True, precision=Precision.BF16)) == "frozen_channels_last_bf16"
     assert all(str(way) == name for name, way in WAYS.items())
-    assert len(WAYS) == len(Form) * 2 * len(Precision)
+    assert len(WAYS) == (len(Form) - 1) * 2 * len(Precision) + 1
+    assert [name for name in WAYS if "native" in name] == ["native"]
 
 
 def test_the_fastest_way_is_chosen_for_each_size() -> None:

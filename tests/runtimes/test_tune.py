@@ -165,8 +165,31 @@ def test_a_tuned_model_answers_as_eager_does(folder: Path, name: str) -> None:
     model.close()
 
 
-@pytest.mark.parametrize("name", ["Plain", "InPlace", "Several", "Identity"])
-@pytest.mark.parametrize("way", ["channels_last", "frozen", "frozen_channels_last"])
+@pytest.mark.parametrize("convolution", ["", "dilation=2", "groups=3", "transposed"])
+def test_what_plain_products_cannot_do_is_refused(tmp_path: Path, convolution: str) -> None:
+    kind = "ConvTranspose2d" if convolution == "transposed" else "Conv2d"
+    options = "" if convolution == "transposed" else ", " + convolution
+    layer = f"nn.{kind}(3, 3, 3{options})" if convolution else "nn.ReLU()"
+    (tmp_path / "architecture.py").write_text(
+        f"from torch import nn\n\n\nclass Plain(nn.Sequential):\n"
+        f"    def __init__(self):\n        super().__init__({layer}, nn.Flatten())\n"
+    )
+    namespace: dict[str, Any] = {}
+    exec((tmp_path / "architecture.py").read_text(), namespace)
+    save_file(namespace["Plain"]().state_dict(), tmp_path / "m.safetensors")
+    with pytest.raises(ModelUnavailable, match="plain products"):
+        TorchRuntime().load(described(tmp_path, way="native"), CPU)
+
+
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [
+        (name, way)
+        for name in ("Plain", "InPlace", "Several", "Identity")
+        for way in ("channels_last", "frozen", "frozen_channels_last", "native")
+        if (name, way) != ("Identity", "native")
+    ],
+)
 def test_every_way_answers_as_eager_does(folder: Path, name: str, way: str) -> None:
     eager = TorchRuntime().load(described(folder, name), CPU)
     model = TorchRuntime().load(described(folder, name, way=way), CPU)

@@ -203,10 +203,10 @@ class ExecutionOptions(Struct, kw_only=True, gc=False):
     # Milliseconds as a number, or as text the way 64-bit integers travel in older clients. 0
     # means no time-out of the caller's own.
     timeout_in_ms: Milliseconds | UnsetType = UNSET
-    # A way of running a model: its form (`eager` where none is named, `frozen`, `compiled`,
-    # `graphs`), then `channels_last` for that memory layout, then `tf32` or `bf16` for that
-    # precision. `auto` is the fastest right one, found by measuring. A missing way is the
-    # manifest's, and `auto` where that names none. It is chosen by `open`; in a prediction it
+    # A way of running a model: its form (`eager` where none is named, `frozen`, `native`,
+    # `compiled`, `graphs`), then `channels_last` for that memory layout, then `tf32` or `bf16`
+    # for that precision. `auto` is the fastest right one, found by measuring. A missing way is
+    # the manifest's, and `auto` where that names none. It is chosen by `open`; in a prediction it
     # doesn't count. A way that can't run here, or whose answers differ from those of `eager` by
     # more than the model's tolerance, is refused.
     way: ExecutionWay | UnsetType = UNSET
@@ -242,10 +242,10 @@ class ExecutionState(enum.StrEnum):
 
 
 class ExecutionWay(enum.StrEnum):
-    """A way of running a model: its form (`eager` where none is named, `frozen`, `compiled`,
-    `graphs`), then `channels_last` for that memory layout, then `tf32` or `bf16` for that
-    precision. `auto` is the fastest right one, found by measuring. A missing way is the
-    manifest's, and `auto` where that names none. It is chosen by `open`; in a prediction it
+    """A way of running a model: its form (`eager` where none is named, `frozen`, `native`,
+    `compiled`, `graphs`), then `channels_last` for that memory layout, then `tf32` or `bf16`
+    for that precision. `auto` is the fastest right one, found by measuring. A missing way is
+    the manifest's, and `auto` where that names none. It is chosen by `open`; in a prediction it
     doesn't count. A way that can't run here, or whose answers differ from those of `eager` by
     more than the model's tolerance, is refused.
     """
@@ -263,6 +263,7 @@ class ExecutionWay(enum.StrEnum):
     FROZEN_CHANNELS_LAST = "frozen_channels_last"
     FROZEN_CHANNELS_LAST_TF32 = "frozen_channels_last_tf32"
     FROZEN_CHANNELS_LAST_BF16 = "frozen_channels_last_bf16"
+    NATIVE = "native"
     COMPILED = "compiled"
     COMPILED_TF32 = "compiled_tf32"
     COMPILED_BF16 = "compiled_bf16"

@@ -1,7 +1,8 @@
 """How a model runs on its device: the ways there are, what was measured of each, and which one is kept.
 
-A way is a form (eager, frozen TorchScript, compiled, CUDA graphs) with a memory layout and a precision. Names join
-the three by underscores and leave out what is usual: `eager`, `channels_last`, `frozen_channels_last_bf16`.
+A way is a form (eager, frozen TorchScript, the same by plain products, compiled, CUDA graphs) with a memory layout and
+a precision. Names join the three by underscores and leave out what is usual: `eager`, `channels_last`,
+`frozen_channels_last_bf16`.
 """
 
 import enum
@@ -28,6 +29,7 @@ class Form(enum.Enum):
 
     EAGER = "eager"
     FROZEN = "frozen"
+    NATIVE = "native"
     COMPILED = "compiled"
     GRAPHS = "graphs"
 
@@ -55,11 +57,14 @@ class Way:
         return "_".join(parts) or "eager"
 
 
-WAYS: Mapping[str, Way] = {
-    str(way): way for way in itertools.starmap(Way, itertools.product(Form, (False, True), Precision))
-}
-"""Every way by its name."""
 EAGER = Way()
+NATIVE = Way(Form.NATIVE)
+WAYS: Mapping[str, Way] = {
+    str(way): way
+    for way in itertools.starmap(Way, itertools.product(Form, (False, True), Precision))
+    if way.form is not Form.NATIVE or way == NATIVE
+}
+"""Every way by its name; plain products come in one layout and precision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@
  * Do not edit the class manually.
  */
 /**
- * A way of running a model: its form (`eager` where none is named, `frozen`, `compiled`, `graphs`), then
+ * A way of running a model: its form (`eager` where none is named, `frozen`, `native`, `compiled`, `graphs`), then
  * `channels_last` for that memory layout, then `tf32` or `bf16` for that precision. `auto` is the fastest right one,
  * found by measuring. A missing way is the manifest's, and `auto` where that names none. It is chosen by `open`; in a
  * prediction it doesn't count. A way that can't run here, or whose answers differ from those of `eager` by more than
@@ -32,6 +32,7 @@ export declare const ExecutionWay: {
     readonly FrozenChannelsLast: 'frozen_channels_last';
     readonly FrozenChannelsLastTf32: 'frozen_channels_last_tf32';
     readonly FrozenChannelsLastBf16: 'frozen_channels_last_bf16';
+    readonly Native: 'native';
     readonly Compiled: 'compiled';
     readonly CompiledTf32: 'compiled_tf32';
     readonly CompiledBf16: 'compiled_bf16';

@@ -36,6 +36,11 @@ class Example:
     steps: tuple[int, ...] = ()
 
 
+NATIVE_UP_TO_S = 0.005
+"""Time of one eager run at batch 1 up to which convolutions as plain products are tried: oneDNN, which is far faster
+at real work, takes some 100 us to prepare each of its calls."""
+
+
 def build(model: Module, way: Way, example: Example) -> Run:
     """Make a model ready to run in a way. Raises `LoadFault`, and whatever torch raises."""
     if way.precision is Precision.TF32 and way.form is not Form.GRAPHS:
@@ -139,22 +144,27 @@ def _frozen(model: Module, way: Way, example: Example) -> Run:
     `torch/csrc/jit/passes/frozen_graph_optimizations.cpp`, `jit/api/module.cpp`). The public functions keep every
     module that was ever traced in one registry: 114 MB for each load of a ResNet-50. A graph of our own doesn't.
     """
+    return _converting(eager(_graph_function(model, way, example, _for_onednn)), way)
+
+
+def _native(model: Module, way: Way, example: Example) -> Run:
+    """Do as `_frozen` does, with convolutions as plain matrix products instead of calls of oneDNN.
+
+    Raises `LoadFault` where there is none, or where one is grouped, dilated, transposed or not two-dimensional.
+    """
+    return _converting(eager(_graph_function(model, way, example, _for_plain_products)), way)
+
+
+def _graph_function(model: Module, way: Way, example: Example, finish: Callable[[torch._C.Graph], None]) -> Module:
     with torch.no_grad():
-        function = _frozen_script(model) if isinstance(model, ScriptModule) else _frozen_trace(model, way, example)
-    return _converting(eager(function), way)
-
-
-def _frozen_script(model: ScriptModule) -> Module:
-    function = torch._C._freeze_module(model._c, [])._get_method("forward")
-    _optimise(function.graph)
-    return function
-
-
-def _frozen_trace(model: Module, way: Way, example: Example) -> Module:
-    plain = _unguarded(model) if isinstance(model, GraphModule) else model
-    graph = _traced(plain, _converted_inputs(way, example.tensors))
-    _optimise(graph)
-    return torch._C._create_function_from_graph("forward", graph)
+        if isinstance(model, ScriptModule):
+            function = torch._C._freeze_module(model._c, [])._get_method("forward")
+            _optimise(function.graph, finish)
+            return function
+        plain = _unguarded(model) if isinstance(model, GraphModule) else model
+        graph = _traced(plain, _converted_inputs(way, example.tensors))
+        _optimise(graph, finish)
+        return torch._C._create_function_from_graph("forward", graph)
 
 
 def _unguarded(model: GraphModule) -> GraphModule:
@@ -167,12 +177,46 @@ def _unguarded(model: GraphModule) -> GraphModule:
     return GraphModule(model, graph)
 
 
-def _optimise(graph: torch._C.Graph) -> None:
+def _optimise(graph: torch._C.Graph, finish: Callable[[torch._C.Graph], None]) -> None:
     torch._C._jit_pass_inline(graph)
     torch._C._jit_pass_optimize_frozen_graph(graph, True)
+    finish(graph)
+    torch._C._jit_pass_transpose_frozen_linear(graph)
+
+
+def _for_onednn(graph: torch._C.Graph) -> None:
     torch._C._jit_pass_fuse_frozen_conv_add_relu(graph)
     torch._C._jit_pass_convert_frozen_ops_to_mkldnn(graph)
-    torch._C._jit_pass_transpose_frozen_linear(graph)
+
+
+_CONVOLUTION = "%x, %weight, %bias, %stride, %padding, %dilation, %transposed, %output, %groups, %a, %b, %c, %d"
+_AS_PRODUCT = """
+  %none : NoneType = prim::Constant()
+  %one : int = prim::Constant[value=1]()
+  %two : int = prim::Constant[value=2]()
+  %sizes : int[] = aten::size(%weight)
+  %kernel : int[] = aten::slice(%sizes, %two, %none, %one)
+  %result = aten::thnn_conv2d(%x, %weight, %kernel, %bias, %stride, %padding)
+"""
+
+
+def _for_plain_products(graph: torch._C.Graph) -> None:
+    torch._C._jit_pass_constant_propagation(graph)
+    found: list[torch._C.Node] = graph.findAllNodes("aten::_convolution")  # type: ignore[attr-defined]
+    if not found or not all(map(_is_plain, found)):
+        raise LoadFault("it has no convolutions, or some that plain products can't do")
+    torch._C._jit_pass_custom_pattern_based_rewrite_graph(
+        f"graph({_CONVOLUTION}):\n  %result = aten::_convolution({_CONVOLUTION})\n  return (%result)",
+        f"graph({_CONVOLUTION}):{_AS_PRODUCT}  return (%result)",
+        graph,
+    )
+    torch._C._jit_pass_constant_propagation(graph)
+
+
+def _is_plain(convolution: torch._C.Node) -> bool:
+    """Whether a convolution is two-dimensional, and neither dilated nor transposed nor grouped."""
+    _, _, _, _, _, dilation, transposed, _, groups, *_ = convolution.inputs()
+    return [each.toIValue() for each in (dilation, transposed, groups)] == [[1, 1], False, 1]
 
 
 def _converted_inputs(way: Way, tensors: Tensors) -> Tensors:
@@ -228,6 +272,7 @@ def _graphs(model: Module, way: Way, example: Example) -> Run:
 _BUILDERS: dict[Form, Callable[[Module, Way, Example], Run]] = {
     Form.EAGER: _eager,
     Form.FROZEN: _frozen,
+    Form.NATIVE: _native,
     Form.COMPILED: _compiled,
     Form.GRAPHS: _graphs,
 }

@@ -14,6 +14,7 @@ from stepscope.core.tuning import (
     BF16_TOLERANCE,
     EAGER,
     FP32_TOLERANCE,
+    NATIVE,
     THREAD_GAIN,
     WAYS,
     Candidate,
@@ -33,6 +34,7 @@ from stepscope.runtimes.torch.checks import compare
 from stepscope.runtimes.torch.executions import (
     COMPILED_BUDGET_S,
     COMPILED_FROM_S,
+    NATIVE_UP_TO_S,
     Example,
     build,
     compiled_ways,
@@ -191,6 +193,8 @@ class _Tuning:
     def _ways(self, single_s: float) -> list[Way]:
         subject = self._subject
         ways = possible_ways(subject.model, subject.device, subject.tolerance, self._trials.tensors())[1:]
+        if subject.device.type == "cpu" and single_s <= NATIVE_UP_TO_S:
+            ways.append(NATIVE)
         heavy = single_s >= COMPILED_FROM_S[subject.device.type] and subject.options.budget_s >= COMPILED_BUDGET_S
         wished = subject.compile == "always" or (subject.compile == "auto" and heavy)
         return ways + (compiled_ways(ways) if wished and has_compiler(subject.device) else [])

@@ -7,7 +7,7 @@
 
 import Foundation
 
-/** A way of running a model: its form (&#x60;eager&#x60; where none is named, &#x60;frozen&#x60;, &#x60;compiled&#x60;, &#x60;graphs&#x60;), then &#x60;channels_last&#x60; for that memory layout, then &#x60;tf32&#x60; or &#x60;bf16&#x60; for that precision. &#x60;auto&#x60; is the fastest right one, found by measuring. A missing way is the manifest&#39;s, and &#x60;auto&#x60; where that names none. It is chosen by &#x60;open&#x60;; in a prediction it doesn&#39;t count. A way that can&#39;t run here, or whose answers differ from those of &#x60;eager&#x60; by more than the model&#39;s tolerance, is refused.  */
+/** A way of running a model: its form (&#x60;eager&#x60; where none is named, &#x60;frozen&#x60;, &#x60;native&#x60;, &#x60;compiled&#x60;, &#x60;graphs&#x60;), then &#x60;channels_last&#x60; for that memory layout, then &#x60;tf32&#x60; or &#x60;bf16&#x60; for that precision. &#x60;auto&#x60; is the fastest right one, found by measuring. A missing way is the manifest&#39;s, and &#x60;auto&#x60; where that names none. It is chosen by &#x60;open&#x60;; in a prediction it doesn&#39;t count. A way that can&#39;t run here, or whose answers differ from those of &#x60;eager&#x60; by more than the model&#39;s tolerance, is refused.  */
 public enum ExecutionWay: String, Sendable, Codable, CaseIterable, CaseIterableDefaultsLast {
     case auto = "auto"
     case eager = "eager"
@@ -22,6 +22,7 @@ public enum ExecutionWay: String, Sendable, Codable, CaseIterable, CaseIterableD
     case frozenChannelsLast = "frozen_channels_last"
     case frozenChannelsLastTf32 = "frozen_channels_last_tf32"
     case frozenChannelsLastBf16 = "frozen_channels_last_bf16"
+    case native = "native"
     case compiled = "compiled"
     case compiledTf32 = "compiled_tf32"
     case compiledBf16 = "compiled_bf16"
