@@ -137,3 +137,20 @@ def test_whole_floats_are_integers_and_large_ones_stay_exact() -> None:
 def test_other_element_types_are_not_written() -> None:
     with pytest.raises(TensorInvalid):
         arrays.to_octets(np.array(["a"]))
+
+
+@pytest.mark.parametrize("odd", [None, 1, True, "1.0", float("inf"), [1.0], 2**70])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_long_lists_are_read_as_short_ones_are(odd: Any, dtype: str) -> None:
+    long: list[Any] = np.random.default_rng(0).standard_normal(1 << 16).tolist()
+    np.testing.assert_array_equal(arrays.from_numbers(long, [256, 256], dtype), np.array(long, dtype).reshape(256, 256))
+    for place in (0, 777, -1):
+        changed = [*long]
+        changed[place] = odd
+        try:
+            short = arrays.from_numbers([odd], [1], dtype)
+        except TensorInvalid:
+            with pytest.raises(TensorInvalid):
+                arrays.from_numbers(changed, [1 << 16], dtype)
+        else:
+            assert arrays.from_numbers(changed, [1 << 16], dtype)[place] == short[0]
