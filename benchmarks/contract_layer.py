@@ -97,7 +97,8 @@ def ours() -> Any:
     async def nothing() -> None:
         pass
 
-    return Root(contract=app, pages=app, gate=Gate([], [], any_name=False), start=nothing, stop=nothing)
+    gate = Gate([], [], any_name=False)
+    return Root(contract=app, pages=app, gate=gate, start=nothing, stop=nothing, finish=lambda _: None)
 
 
 def _struct() -> wire.FeaturesResponse:

@@ -23,6 +23,7 @@ from stepscope.core.tuning import Execution, TuningOptions
 from stepscope.dialects.mlmodelscope.predict import Predict
 from stepscope.dialects.mlmodelscope.registry import Registry
 from stepscope.dialects.system import System
+from stepscope.dialects.traces import TraceQueries
 from stepscope.engine.catalog import Catalog
 from stepscope.engine.datasets import Datasets
 from stepscope.engine.engine import Engine, EngineLimits
@@ -35,6 +36,8 @@ from stepscope.engine.predictors import Predictors
 from stepscope.engine.weights import Weights
 from stepscope.settings import BUILTIN, Settings
 from stepscope.store.memory import MemoryStore
+from stepscope.tracing.archive import Archive, ArchiveLimits
+from stepscope.tracing.tracer import Tracer, TracerOptions
 from stepscope.web.auth import Authenticator
 from stepscope.web.contract import contract_app, load_document
 from stepscope.web.gate import Gate
@@ -53,6 +56,7 @@ class App:
     root: Root
     asgi: ASGIApp
     engine: Engine
+    tracer: Tracer
 
 
 def build(settings: Settings, runtime: Runtime | None = None) -> App:
@@ -68,13 +72,15 @@ def build(settings: Settings, runtime: Runtime | None = None) -> App:
     catalog = Catalog(folders, [(runtime.framework_name, runtime.framework_version)], settings.models.aliases)
     datasets = Datasets(folders)
     engine = _engine(settings, runtime, fetcher, catalog)
+    tracer = _tracer(settings)
     bundle = contract_path()
     document = load_document(bundle)
     contract_version = document["info"]["version"]
     handlers = {
-        "predict": Predict(engine, Evaluations(engine, datasets), __version__, contract_version),
+        "predict": Predict(engine, Evaluations(engine, datasets), tracer.begin, __version__, contract_version),
         "registry": Registry(engine, agent(settings, runtime)),
         "system": System(engine, __version__, contract_version),
+        "traces": TraceQueries(tracer),
     }
     auth = Authenticator(settings.auth.keys)
 
@@ -83,6 +89,7 @@ def build(settings: Settings, runtime: Runtime | None = None) -> App:
         datasets.scan()
         await fetcher.start()
         await engine.start()
+        tracer.start()
         # What start-up made stays for good; a collection after each close (200 ms otherwise) needn't look at it.
         gc.freeze()
         # A prediction makes hundreds of objects that live until its answer: by default each would cause a collection.
@@ -91,6 +98,7 @@ def build(settings: Settings, runtime: Runtime | None = None) -> App:
     async def stop() -> None:
         await engine.stop()
         await fetcher.close()
+        await asyncio.to_thread(tracer.stop)
 
     origins = settings.server.cors_origins
     root = Root(
@@ -99,8 +107,9 @@ def build(settings: Settings, runtime: Runtime | None = None) -> App:
         gate=Gate(origins, [*settings.server.names, settings.server.host], any_name=_any_name(settings, auth)),
         start=start,
         stop=stop,
+        finish=tracer.finish,
     )
-    return App(root=root, asgi=_with_cors(root, origins), engine=engine)
+    return App(root=root, asgi=_with_cors(root, origins), engine=engine, tracer=tracer)
 
 
 def repositories(settings: Settings) -> list[Path]:
@@ -181,6 +190,20 @@ def _engine(settings: Settings, runtime: Runtime, fetcher: Fetcher, catalog: Cat
             timeout_s=settings.predict.timeout_s,
         ),
     )
+
+
+def traces_file(settings: Settings) -> Path:
+    """Return where traces are kept."""
+    return settings.traces.file or settings.models.cache.expanduser() / "traces.sqlite"
+
+
+def _tracer(settings: Settings) -> Tracer:
+    traces = settings.traces
+    limits = ArchiveLimits(
+        requests=traces.keep_requests, age_s=traces.keep_hours * 3600, size_bytes=traces.keep_mb * 2**20
+    )
+    options = TracerOptions(sample_per_s=traces.sample_per_s, spans=traces.spans, queue=traces.queue)
+    return Tracer(Archive(traces_file(settings), limits), options)
 
 
 def _memory_limit(settings: Settings, runtime: Runtime) -> Callable[[DeviceRef], int]:

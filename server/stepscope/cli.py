@@ -72,7 +72,7 @@ def _serve(loaded: settings.Settings) -> None:
     click.echo(f"Stepscope {__version__} listens on http://{shown}:{port} (Swagger UI: http://{shown}:{port}/ui)")
     sys.stdout.flush()
     server = web.make_server(built.asgi, built.root, drain=built.engine.drain, shutdown_s=loaded.server.shutdown_s)
-    server.run([sock])
+    server.run([sock, *web.listen_where_free(loaded.server.host, loaded.traces.jaeger_port)])
 
 
 @main.command()

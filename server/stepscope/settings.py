@@ -117,6 +117,27 @@ class Fetch(Section):
     in_all: Count = 64
 
 
+class Traces(Section):
+    """Which requests are traced, what is kept of them, and where it is seen. Collectors are set by OTEL_* variables."""
+
+    sample_per_s: Annotated[float, Field(ge=0, le=1e6)] = 5.0
+    """Requests a second that are traced, step by step, although they ask for no level."""
+    file: Path | None = None
+    """Where traces are kept; `traces.sqlite` in the models' cache if not given."""
+    keep_requests: Count = 10_000
+    """Traced requests that are kept at most, the newest."""
+    keep_hours: Positive = 72.0
+    keep_mb: Count = 256
+    spans: Annotated[int, Field(ge=10, le=1_000_000)] = 1500
+    """Spans of a trace that are shown at most; the Chrome trace has all."""
+    queue: Count = 100_000
+    """Notes of finished requests that may wait to be written; beyond, requests are dropped and counted."""
+    jaeger_port: Annotated[int, Field(ge=0, le=65535)] = 16686
+    """A second port to listen on where it is free, since old clients print it; 0 for none."""
+    jaeger_url: str = ""
+    """A Jaeger's address, for links to it."""
+
+
 class Settings(Section):
     """Everything that an operator can set."""
 
@@ -127,6 +148,7 @@ class Settings(Section):
     tuning: Tuning = Tuning()
     limits: Limits = Limits()
     fetch: Fetch = Fetch()
+    traces: Traces = Traces()
 
 
 Document = dict[str, dict[str, Any]]
@@ -170,15 +192,17 @@ def _read(file: Path | None) -> Document:
         if section in Settings.model_fields and not isinstance(keys, dict):
             raise SettingsInvalid(f"{path}: {section} is a section; write [{section}] and its keys below.")
     _from_where_it_stands(document.get("models", {}), path.parent)
+    _from_where_it_stands(document.get("traces", {}), path.parent)
     return document
 
 
-def _from_where_it_stands(models: dict[str, Any], folder: Path) -> None:
+def _from_where_it_stands(section: dict[str, Any], folder: Path) -> None:
     """Make the paths in a file's section whole: they are meant from the file's folder."""
-    if isinstance(models.get("folders"), list):
-        models["folders"] = [folder / Path(str(path)).expanduser() for path in models["folders"]]
-    if isinstance(models.get("cache"), str):
-        models["cache"] = folder / Path(models["cache"]).expanduser()
+    if isinstance(section.get("folders"), list):
+        section["folders"] = [folder / Path(str(path)).expanduser() for path in section["folders"]]
+    for key in ("cache", "file"):
+        if isinstance(section.get(key), str):
+            section[key] = folder / Path(section[key]).expanduser()
 
 
 def _read_environment(environment: Mapping[str, str]) -> Document:

@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -89,9 +90,11 @@ async def test_every_request_is_answered_as_the_contract_says(contract, lenet):
             predictor = (await lenet.post("/api/predict/open", opening)).json()["id"]
             reply = await lenet.post(path, with_predictor(body, predictor))
             assert reply.status == 200, f"{path}: {reply.body!r}"
+    traced = await lenet.post("/api/predict/open", {"options": {"execution_options": {"trace_level": "FULL_TRACE"}}})
     for method, path, operation in contract.operations():
         if method == "GET":
-            assert (await lenet.get(path, example_query(contract, operation))).status == 200, path
+            filled = path.replace("{trace_id}", traced.json()["trace_id"]["id"]).replace("{service}", "stepscope")
+            assert (await lenet.get(filled, example_query(contract, operation))).status == 200, path
 
 
 async def test_a_digit_of_the_examples_is_recognised(contract, lenet):
@@ -115,4 +118,5 @@ def with_predictor(body: dict[str, Any], predictor: str) -> dict[str, Any]:
 
 def example_query(contract: Contract, operation: dict[str, Any]) -> str:
     named = [contract.resolve(parameter) for parameter in operation.get("parameters", [])]
-    return "&".join(f"{parameter['name']}={parameter['schema']['example']}" for parameter in named)
+    queried = [parameter for parameter in named if parameter["in"] == "query"]
+    return "&".join(f"{parameter['name']}={quote(str(parameter['schema']['example']))}" for parameter in queried)

@@ -30,6 +30,7 @@ SAMPLES: dict[type[errors.StepscopeError], errors.StepscopeError] = {
     errors.DatasetNotFound: errors.DatasetNotFound("a", "b", ["c"]),
     errors.PredictorNotFound: errors.PredictorNotFound("p"),
     errors.PredictorExpired: errors.PredictorExpired("p", 900),
+    errors.TraceNotFound: errors.TraceNotFound("0af7"),
     errors.CredentialsMissing: errors.CredentialsMissing(),
     errors.CredentialsInvalid: errors.CredentialsInvalid(),
     errors.OriginRefused: errors.OriginRefused("http://x"),

@@ -21,6 +21,7 @@ __all__ = [
     "PredictApi",
     "RegistryApi",
     "SystemApi",
+    "TracesApi",
     "ApiResponse",
     "ApiClient",
     "Configuration",
@@ -36,6 +37,8 @@ __all__ = [
     "BoundingBoxPayload",
     "CandidateTiming",
     "CandidateVerdict",
+    "ChromeEvent",
+    "ChromeTrace",
     "ClassificationPayload",
     "ContainerImages",
     "DatasetRef",
@@ -62,6 +65,16 @@ __all__ = [
     "InputProblem",
     "InputProblemCode",
     "InstanceSegmentPayload",
+    "JaegerLog",
+    "JaegerNames",
+    "JaegerProcess",
+    "JaegerReference",
+    "JaegerSpan",
+    "JaegerTag",
+    "JaegerTrace",
+    "JaegerTraces",
+    "LayerTime",
+    "LevelTime",
     "ManifestFiles",
     "ManifestParameter",
     "ManifestPort",
@@ -83,13 +96,19 @@ __all__ = [
     "RawPayload",
     "RegionPayload",
     "SemanticSegmentPayload",
+    "SpanItem",
+    "SpansRequest",
+    "SpansResponse",
     "StepDuration",
+    "TagValue",
     "TensorDtype",
     "TensorItem",
     "TensorsRequest",
     "TextPayload",
+    "TimeShare",
     "TraceId",
     "TraceLevel",
+    "TraceSummary",
     "UrlItem",
     "UrlsRequest",
     "Version",
@@ -103,6 +122,7 @@ if _typing.TYPE_CHECKING:
     from stepscope_generated.api.predict_api import PredictApi as PredictApi
     from stepscope_generated.api.registry_api import RegistryApi as RegistryApi
     from stepscope_generated.api.system_api import SystemApi as SystemApi
+    from stepscope_generated.api.traces_api import TracesApi as TracesApi
     
     # import ApiClient
     from stepscope_generated.api_response import ApiResponse as ApiResponse
@@ -122,6 +142,8 @@ if _typing.TYPE_CHECKING:
     from stepscope_generated.models.bounding_box_payload import BoundingBoxPayload as BoundingBoxPayload
     from stepscope_generated.models.candidate_timing import CandidateTiming as CandidateTiming
     from stepscope_generated.models.candidate_verdict import CandidateVerdict as CandidateVerdict
+    from stepscope_generated.models.chrome_event import ChromeEvent as ChromeEvent
+    from stepscope_generated.models.chrome_trace import ChromeTrace as ChromeTrace
     from stepscope_generated.models.classification_payload import ClassificationPayload as ClassificationPayload
     from stepscope_generated.models.container_images import ContainerImages as ContainerImages
     from stepscope_generated.models.dataset_ref import DatasetRef as DatasetRef
@@ -148,6 +170,16 @@ if _typing.TYPE_CHECKING:
     from stepscope_generated.models.input_problem import InputProblem as InputProblem
     from stepscope_generated.models.input_problem_code import InputProblemCode as InputProblemCode
     from stepscope_generated.models.instance_segment_payload import InstanceSegmentPayload as InstanceSegmentPayload
+    from stepscope_generated.models.jaeger_log import JaegerLog as JaegerLog
+    from stepscope_generated.models.jaeger_names import JaegerNames as JaegerNames
+    from stepscope_generated.models.jaeger_process import JaegerProcess as JaegerProcess
+    from stepscope_generated.models.jaeger_reference import JaegerReference as JaegerReference
+    from stepscope_generated.models.jaeger_span import JaegerSpan as JaegerSpan
+    from stepscope_generated.models.jaeger_tag import JaegerTag as JaegerTag
+    from stepscope_generated.models.jaeger_trace import JaegerTrace as JaegerTrace
+    from stepscope_generated.models.jaeger_traces import JaegerTraces as JaegerTraces
+    from stepscope_generated.models.layer_time import LayerTime as LayerTime
+    from stepscope_generated.models.level_time import LevelTime as LevelTime
     from stepscope_generated.models.manifest_files import ManifestFiles as ManifestFiles
     from stepscope_generated.models.manifest_parameter import ManifestParameter as ManifestParameter
     from stepscope_generated.models.manifest_port import ManifestPort as ManifestPort
@@ -169,13 +201,19 @@ if _typing.TYPE_CHECKING:
     from stepscope_generated.models.raw_payload import RawPayload as RawPayload
     from stepscope_generated.models.region_payload import RegionPayload as RegionPayload
     from stepscope_generated.models.semantic_segment_payload import SemanticSegmentPayload as SemanticSegmentPayload
+    from stepscope_generated.models.span_item import SpanItem as SpanItem
+    from stepscope_generated.models.spans_request import SpansRequest as SpansRequest
+    from stepscope_generated.models.spans_response import SpansResponse as SpansResponse
     from stepscope_generated.models.step_duration import StepDuration as StepDuration
+    from stepscope_generated.models.tag_value import TagValue as TagValue
     from stepscope_generated.models.tensor_dtype import TensorDtype as TensorDtype
     from stepscope_generated.models.tensor_item import TensorItem as TensorItem
     from stepscope_generated.models.tensors_request import TensorsRequest as TensorsRequest
     from stepscope_generated.models.text_payload import TextPayload as TextPayload
+    from stepscope_generated.models.time_share import TimeShare as TimeShare
     from stepscope_generated.models.trace_id import TraceId as TraceId
     from stepscope_generated.models.trace_level import TraceLevel as TraceLevel
+    from stepscope_generated.models.trace_summary import TraceSummary as TraceSummary
     from stepscope_generated.models.url_item import UrlItem as UrlItem
     from stepscope_generated.models.urls_request import UrlsRequest as UrlsRequest
     from stepscope_generated.models.version import Version as Version
@@ -188,6 +226,7 @@ else:
         "PredictApi": ".api.predict_api",
         "RegistryApi": ".api.registry_api",
         "SystemApi": ".api.system_api",
+        "TracesApi": ".api.traces_api",
         "ApiResponse": ".api_response",
         "ApiClient": ".api_client",
         "Configuration": ".configuration",
@@ -203,6 +242,8 @@ else:
         "BoundingBoxPayload": ".models.bounding_box_payload",
         "CandidateTiming": ".models.candidate_timing",
         "CandidateVerdict": ".models.candidate_verdict",
+        "ChromeEvent": ".models.chrome_event",
+        "ChromeTrace": ".models.chrome_trace",
         "ClassificationPayload": ".models.classification_payload",
         "ContainerImages": ".models.container_images",
         "DatasetRef": ".models.dataset_ref",
@@ -229,6 +270,16 @@ else:
         "InputProblem": ".models.input_problem",
         "InputProblemCode": ".models.input_problem_code",
         "InstanceSegmentPayload": ".models.instance_segment_payload",
+        "JaegerLog": ".models.jaeger_log",
+        "JaegerNames": ".models.jaeger_names",
+        "JaegerProcess": ".models.jaeger_process",
+        "JaegerReference": ".models.jaeger_reference",
+        "JaegerSpan": ".models.jaeger_span",
+        "JaegerTag": ".models.jaeger_tag",
+        "JaegerTrace": ".models.jaeger_trace",
+        "JaegerTraces": ".models.jaeger_traces",
+        "LayerTime": ".models.layer_time",
+        "LevelTime": ".models.level_time",
         "ManifestFiles": ".models.manifest_files",
         "ManifestParameter": ".models.manifest_parameter",
         "ManifestPort": ".models.manifest_port",
@@ -250,13 +301,19 @@ else:
         "RawPayload": ".models.raw_payload",
         "RegionPayload": ".models.region_payload",
         "SemanticSegmentPayload": ".models.semantic_segment_payload",
+        "SpanItem": ".models.span_item",
+        "SpansRequest": ".models.spans_request",
+        "SpansResponse": ".models.spans_response",
         "StepDuration": ".models.step_duration",
+        "TagValue": ".models.tag_value",
         "TensorDtype": ".models.tensor_dtype",
         "TensorItem": ".models.tensor_item",
         "TensorsRequest": ".models.tensors_request",
         "TextPayload": ".models.text_payload",
+        "TimeShare": ".models.time_share",
         "TraceId": ".models.trace_id",
         "TraceLevel": ".models.trace_level",
+        "TraceSummary": ".models.trace_summary",
         "UrlItem": ".models.url_item",
         "UrlsRequest": ".models.urls_request",
         "Version": ".models.version",

@@ -95,6 +95,38 @@ class CandidateVerdict(enum.StrEnum):
     SKIPPED = "skipped"
 
 
+class ChromeEvent(Struct, kw_only=True, gc=False):
+    """One event of a Chrome trace."""
+
+    # What was done, or the kind of metadata.
+    name: Annotated[str, Meta(max_length=1024)]
+    # The span's level.
+    cat: Annotated[str, Meta(max_length=64)] | UnsetType = UNSET
+    # X is a stretch of time, M metadata, C counters.
+    ph: Literal["X", "M", "C"]
+    # Microseconds since the trace began.
+    ts: Annotated[float, Meta(ge=0)] | UnsetType = UNSET
+    # Microseconds.
+    dur: Annotated[float, Meta(ge=0)] | UnsetType = UNSET
+    # The program.
+    pid: Annotated[int, Meta(ge=0, le=2147483647)]
+    # The row.
+    tid: Annotated[int, Meta(ge=0, le=2147483647)]
+    # Facts about it.
+    args: dict[str, Any] | UnsetType = UNSET
+
+
+class ChromeTrace(Struct, kw_only=True, gc=False):
+    """A trace in the Trace Event Format, which Perfetto (ui.perfetto.dev) and chrome://tracing
+    open.
+    """
+
+    # All events of the trace, none left out.
+    traceEvents: list[ChromeEvent]
+    # How times are shown.
+    displayTimeUnit: Literal["ms", "ns"]
+
+
 class ClassificationPayload(Struct, kw_only=True, gc=False):
     """A class."""
 
@@ -498,6 +530,157 @@ class InstanceSegmentPayload(Struct, kw_only=True, gc=False):
     float_mask: list[float] | UnsetType = UNSET
 
 
+class JaegerLog(Struct, kw_only=True, gc=False):
+    """Something noted at one time within a span."""
+
+    # Microseconds since 1970.
+    timestamp: Annotated[int, Meta(ge=0, le=9007199254740991)]
+    # What was noted.
+    fields: list[JaegerTag]
+
+
+class JaegerNames(Struct, kw_only=True, gc=False):
+    """Names, in the frame of Jaeger's query API."""
+
+    # The names.
+    data: list[Annotated[str, Meta(max_length=1024)]]
+    # How many there are.
+    total: Annotated[int, Meta(ge=0, le=2147483647)]
+    # As Jaeger has it: 0.
+    limit: Annotated[int, Meta(ge=0, le=2147483647)]
+    # As Jaeger has it: 0.
+    offset: Annotated[int, Meta(ge=0, le=2147483647)]
+
+
+class JaegerProcess(Struct, kw_only=True, gc=False):
+    """A program that took part."""
+
+    # What it is called.
+    serviceName: Annotated[str, Meta(max_length=256)]
+    # Facts about it.
+    tags: list[JaegerTag]
+
+
+class JaegerReference(Struct, kw_only=True, gc=False):
+    """A span that this one belongs to."""
+
+    # CHILD_OF names the span above; FOLLOWS_FROM links a batch to the requests in it.
+    refType: Literal["CHILD_OF", "FOLLOWS_FROM"]
+    # The span's trace.
+    traceID: Annotated[str, Meta(max_length=32)]
+    # The span.
+    spanID: Annotated[str, Meta(max_length=16)]
+
+
+class JaegerSpan(Struct, kw_only=True, gc=False):
+    """One named stretch of a trace."""
+
+    # The trace, as the answer's `trace_id` names it.
+    traceID: Annotated[str, Meta(max_length=32)]
+    # The span, 16 hex digits.
+    spanID: Annotated[str, Meta(max_length=16)]
+    # What was done.
+    operationName: Annotated[str, Meta(max_length=1024)]
+    # The span above, and linked ones.
+    references: list[JaegerReference]
+    # Microseconds since 1970.
+    startTime: Annotated[int, Meta(ge=0, le=9007199254740991)]
+    # Microseconds.
+    duration: Annotated[int, Meta(ge=0, le=9007199254740991)]
+    # Facts about it.
+    tags: list[JaegerTag]
+    # What was noted meanwhile.
+    logs: list[JaegerLog]
+    # Its key in the trace's `processes`.
+    processID: Annotated[str, Meta(max_length=16)]
+
+
+class JaegerTag(Struct, kw_only=True, gc=False):
+    """A fact about a span or a process."""
+
+    # What it is about.
+    key: Annotated[str, Meta(max_length=256)]
+    # The type of the value.
+    type: Literal["string", "bool", "int64", "float64"]
+    # The value of a tag.
+    value: TagValue
+
+
+class JaegerTrace(Struct, kw_only=True, gc=False):
+    """A trace as Jaeger's query API gives it."""
+
+    # The trace.
+    traceID: Annotated[str, Meta(max_length=32)]
+    # Its spans by their start, bounded in number; `warnings` tells of those that are left out.
+    spans: list[JaegerSpan]
+    # The programs that took part, by their keys in the spans.
+    processes: dict[str, JaegerProcess]
+    # What isn't whole; missing when all is.
+    warnings: list[Annotated[str, Meta(max_length=1024)]] | UnsetType = UNSET
+
+
+class JaegerTraces(Struct, kw_only=True, gc=False):
+    """Traces, in the frame of Jaeger's query API."""
+
+    # The traces.
+    data: list[JaegerTrace]
+    # As Jaeger has it: 0 for traces.
+    total: Annotated[int, Meta(ge=0, le=2147483647)]
+    # As Jaeger has it: 0.
+    limit: Annotated[int, Meta(ge=0, le=2147483647)]
+    # As Jaeger has it: 0.
+    offset: Annotated[int, Meta(ge=0, le=2147483647)]
+
+
+class LayerTime(Struct, kw_only=True, gc=False):
+    """One layer of a model, with what its shapes allow to say."""
+
+    # Its span.
+    span_id: Annotated[str, Meta(max_length=16)]
+    # Its place in the order of running.
+    index: Annotated[int, Meta(ge=0, le=2147483647)]
+    # Its name in the model.
+    name: Annotated[str, Meta(max_length=1024)]
+    # Its type.
+    type: Annotated[str, Meta(max_length=256)]
+    # The shape of its answer.
+    shape: Annotated[str, Meta(max_length=1024)] | UnsetType = UNSET
+    # Its time.
+    duration_in_us: Annotated[float, Meta(ge=0)]
+    # Of the time of all layers.
+    share: Annotated[float, Meta(ge=0, le=1)]
+    # Floating-point operations, a multiplication and an addition counted as two.
+    flops: Annotated[float, Meta(ge=0)] | UnsetType = UNSET
+    # Bytes of its inputs, weights and answers.
+    memory_bytes: Annotated[float, Meta(ge=0)] | UnsetType = UNSET
+    # Operations for each byte.
+    intensity: Annotated[float, Meta(ge=0)] | UnsetType = UNSET
+    # Operations a second.
+    flops_per_s: Annotated[float, Meta(ge=0)] | UnsetType = UNSET
+    # Of what a large matrix product reached on the same device.
+    peak_share: Annotated[float, Meta(ge=0)] | UnsetType = UNSET
+
+
+class LevelTime(Struct, kw_only=True, gc=False):
+    """The time that one level measured itself, from batches that ran no deeper than it."""
+
+    # How deep the trace looks; each level contains those before it: NO, APPLICATION (steps),
+    # MODEL, FRAMEWORK (layers), ML_LIBRARY, SYSTEM_LIBRARY (kernels), HARDWARE (counters), FULL.
+    # The names after FULL_TRACE are those of older clients: STEP_TRACE, STEP, PIPELINE_TRACE,
+    # PIPELINE and APPLICATION mean APPLICATION_TRACE; LIBRARY_TRACE and LIBRARY mean
+    # ML_LIBRARY_TRACE; CPU_ONLY_TRACE and HARDWARE mean HARDWARE_TRACE; SYSTEM means
+    # SYSTEM_LIBRARY_TRACE; NONE, MODEL, FRAMEWORK and FULL mean what they say.
+    level: TraceLevel
+    # What was timed.
+    name: Annotated[str, Meta(max_length=256)]
+    # How many batches ran so.
+    count: Annotated[int, Meta(ge=0, le=2147483647)]
+    # The median of their times.
+    duration_in_us: Annotated[float, Meta(ge=0)]
+    # What this level adds to the one before in the list.
+    overhead_in_us: float | UnsetType = UNSET
+
+
 class ManifestFiles(Struct, kw_only=True, gc=False):
     """Where the model's files come from."""
 
@@ -799,6 +982,43 @@ class SemanticSegmentPayload(Struct, kw_only=True, gc=False):
     int_mask: list[int] | UnsetType = UNSET
 
 
+class SpanItem(Struct, kw_only=True, gc=False):
+    """A span that a client made itself."""
+
+    # The span, 16 hex digits.
+    span_id: Annotated[str, Meta(max_length=16, pattern="^[0-9a-f]{16}\\Z")]
+    # The span above, if there is one.
+    parent_id: Annotated[str, Meta(max_length=16, pattern="^[0-9a-f]{16}\\Z")] | UnsetType = UNSET
+    # What was done.
+    name: Annotated[str, Meta(min_length=1, max_length=256)]
+    # What the client is called.
+    service: Annotated[str, Meta(min_length=1, max_length=128)]
+    # Microseconds since 1970.
+    start_in_us: Annotated[int, Meta(ge=0, le=4102444800000000)]
+    # Microseconds.
+    duration_in_us: Annotated[int, Meta(ge=0, le=86400000000)]
+    # Facts about it.
+    tags: (
+        Annotated[dict[str, Annotated[str, Meta(max_length=4096)]], Meta(max_length=64)] | UnsetType
+    ) = UNSET
+
+
+class SpansRequest(Struct, kw_only=True, gc=False):
+    """Spans of one trace."""
+
+    # The trace, 16 or 32 hex digits.
+    trace_id: Annotated[str, Meta(max_length=32, pattern="^([0-9a-f]{16}|[0-9a-f]{32})\\Z")]
+    # The spans.
+    spans: Annotated[list[SpanItem], Meta(min_length=1, max_length=256)]
+
+
+class SpansResponse(Struct, kw_only=True, gc=False):
+    """What was taken."""
+
+    # How many spans were taken.
+    taken: Annotated[int, Meta(ge=0, le=256)]
+
+
 class StepDuration(Struct, kw_only=True, gc=False):
     """The time spent in one step, summed over its inputs. Inputs pass a step side by side, so that
     a sum can exceed the wall clock.
@@ -861,6 +1081,19 @@ class TextPayload(Struct, kw_only=True, gc=False):
     data: str | UnsetType = UNSET
 
 
+class TimeShare(Struct, kw_only=True, gc=False):
+    """The time of all spans of one kind, within those of the same level."""
+
+    # The step, layer type or kernel.
+    name: Annotated[str, Meta(max_length=1024)]
+    # How many spans there are.
+    count: Annotated[int, Meta(ge=0, le=9007199254740991)]
+    # Their time, added up.
+    duration_in_us: Annotated[float, Meta(ge=0)]
+    # Of the time of all in the list.
+    share: Annotated[float, Meta(ge=0, le=1)]
+
+
 class TraceId(Struct, kw_only=True, gc=False):
     """A trace."""
 
@@ -899,6 +1132,30 @@ class TraceLevel(enum.StrEnum):
     SYSTEM = "SYSTEM"
     HARDWARE = "HARDWARE"
     FULL = "FULL"
+
+
+class TraceSummary(Struct, kw_only=True, gc=False):
+    """Where the time of a trace went."""
+
+    # The trace.
+    trace_id: Annotated[str, Meta(max_length=32)]
+    # From its first start to its last end.
+    duration_in_us: Annotated[float, Meta(ge=0)]
+    # How many spans it has, none left out.
+    spans: Annotated[int, Meta(ge=0, le=9007199254740991)]
+    # Time by step.
+    steps: list[TimeShare]
+    # Time by type of layer, the largest first.
+    layer_types: list[TimeShare]
+    # Time by kernel on a GPU, and by innermost operator on a CPU, the largest first.
+    kernels: list[TimeShare]
+    # The ten slowest layers.
+    slowest_layers: list[LayerTime]
+    # What a large matrix product reached on the device.
+    peak_flops_per_s: Annotated[float, Meta(ge=0)] | UnsetType = UNSET
+    # The time of a batch at each level that ran, so that what a level costs isn't taken for the
+    # model's time.
+    levels: list[LevelTime]
 
 
 class UrlItem(Struct, kw_only=True, gc=False):
@@ -954,3 +1211,7 @@ Milliseconds: TypeAlias = (
     Annotated[int, Meta(ge=0, le=86400000)]
     | Annotated[str, Meta(max_length=8, pattern="^[0-9]{1,8}\\Z")]
 )
+
+
+# The value of a tag.
+TagValue: TypeAlias = Annotated[str, Meta(max_length=65536)] | bool | float

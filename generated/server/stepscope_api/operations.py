@@ -15,11 +15,14 @@ from msgspec import UNSET, Meta, UnsetType
 
 from .models import (
     Agents,
+    ChromeTrace,
     DatasetRequest,
     FeaturesResponse,
     FrameworkManifestsResponse,
     Health,
     ImagesRequest,
+    JaegerNames,
+    JaegerTraces,
     ModelManifestsResponse,
     Predictor,
     PredictorCloseRequest,
@@ -28,8 +31,11 @@ from .models import (
     PredictorResetRequest,
     PredictorResetResponse,
     Problem,
+    SpansRequest,
+    SpansResponse,
     TensorDtype,
     TensorsRequest,
+    TraceSummary,
     UrlsRequest,
     Version,
 )
@@ -189,6 +195,75 @@ class SystemOperations(Protocol[ContextT_contra]):
 
     async def get_version(self, context: ContextT_contra) -> Version:
         """Say what the server is made of."""
+        ...
+
+
+class TracesOperations(Protocol[ContextT_contra]):
+    """What happened in a request, step by step: traces as Jaeger's query API gives them, and what
+    they come to.
+    """
+
+    async def add_spans(self, context: ContextT_contra, body: SpansRequest) -> SpansResponse:
+        """Add a client's own spans to a trace."""
+        ...
+
+    async def find_traces(
+        self,
+        context: ContextT_contra,
+        *,
+        service: Annotated[str, Meta(max_length=256)] | UnsetType = UNSET,
+        operation: Annotated[str, Meta(max_length=1024)] | UnsetType = UNSET,
+        tags: Annotated[str, Meta(max_length=4096)] | UnsetType = UNSET,
+        start: Annotated[int, Meta(ge=0, le=9007199254740991)] | UnsetType = UNSET,
+        end: Annotated[int, Meta(ge=0, le=9007199254740991)] | UnsetType = UNSET,
+        limit: Annotated[int, Meta(ge=1, le=1000)] = 20,
+        min_duration: Annotated[
+            str, Meta(max_length=32, pattern="^[0-9]{1,12}(\\.[0-9]{1,9})?(ns|us|µs|ms|s|m|h)\\Z")
+        ]
+        | UnsetType = UNSET,
+        max_duration: Annotated[
+            str, Meta(max_length=32, pattern="^[0-9]{1,12}(\\.[0-9]{1,9})?(ns|us|µs|ms|s|m|h)\\Z")
+        ]
+        | UnsetType = UNSET,
+    ) -> JaegerTraces:
+        """Find traces."""
+        ...
+
+    async def get_chrome_trace(
+        self,
+        context: ContextT_contra,
+        *,
+        trace_id: Annotated[str, Meta(max_length=32, pattern="^[0-9a-fA-F]{1,32}\\Z")],
+    ) -> ChromeTrace:
+        """Return a trace for Perfetto."""
+        ...
+
+    async def get_trace(
+        self,
+        context: ContextT_contra,
+        *,
+        trace_id: Annotated[str, Meta(max_length=32, pattern="^[0-9a-fA-F]{1,32}\\Z")],
+    ) -> JaegerTraces:
+        """Return a trace."""
+        ...
+
+    async def get_trace_summary(
+        self,
+        context: ContextT_contra,
+        *,
+        trace_id: Annotated[str, Meta(max_length=32, pattern="^[0-9a-fA-F]{1,32}\\Z")],
+    ) -> TraceSummary:
+        """Say where the time of a trace went."""
+        ...
+
+    async def list_service_operations(
+        self, context: ContextT_contra, *, service: Annotated[str, Meta(max_length=256)]
+    ) -> JaegerNames:
+        """List what a program does in traces."""
+        ...
+
+    async def list_services(self, context: ContextT_contra) -> JaegerNames:
+        """List the programs that traces tell of."""
         ...
 
 
@@ -611,10 +686,244 @@ _ALL = (
             }
         ),
     ),
+    Operation(
+        operation_id="addSpans",
+        name="add_spans",
+        tag="traces",
+        method="POST",
+        path="/api/traces",
+        secured=True,
+        body_required=True,
+        requests=MappingProxyType({"application/json": SpansRequest}),
+        responses=MappingProxyType(
+            {
+                "200": MappingProxyType({"application/json": SpansResponse}),
+                "400": MappingProxyType({"application/problem+json": Problem}),
+                "401": MappingProxyType({"application/problem+json": Problem}),
+                "403": MappingProxyType({"application/problem+json": Problem}),
+                "413": MappingProxyType({"application/problem+json": Problem}),
+                "415": MappingProxyType({"application/problem+json": Problem}),
+                "422": MappingProxyType({"application/problem+json": Problem}),
+                "500": MappingProxyType({"application/problem+json": Problem}),
+            }
+        ),
+    ),
+    Operation(
+        operation_id="findTraces",
+        name="find_traces",
+        tag="traces",
+        method="GET",
+        path="/api/traces",
+        secured=True,
+        parameters=(
+            Parameter(
+                name="service",
+                python_name="service",
+                location="query",
+                type=Annotated[str, Meta(max_length=256)],
+            ),
+            Parameter(
+                name="operation",
+                python_name="operation",
+                location="query",
+                type=Annotated[str, Meta(max_length=1024)],
+            ),
+            Parameter(
+                name="tags",
+                python_name="tags",
+                location="query",
+                type=Annotated[str, Meta(max_length=4096)],
+            ),
+            Parameter(
+                name="start",
+                python_name="start",
+                location="query",
+                type=Annotated[int, Meta(ge=0, le=9007199254740991)],
+            ),
+            Parameter(
+                name="end",
+                python_name="end",
+                location="query",
+                type=Annotated[int, Meta(ge=0, le=9007199254740991)],
+            ),
+            Parameter(
+                name="limit",
+                python_name="limit",
+                location="query",
+                type=Annotated[int, Meta(ge=1, le=1000)],
+                default=20,
+            ),
+            Parameter(
+                name="minDuration",
+                python_name="min_duration",
+                location="query",
+                type=Annotated[
+                    str,
+                    Meta(
+                        max_length=32, pattern="^[0-9]{1,12}(\\.[0-9]{1,9})?(ns|us|µs|ms|s|m|h)\\Z"
+                    ),
+                ],
+            ),
+            Parameter(
+                name="maxDuration",
+                python_name="max_duration",
+                location="query",
+                type=Annotated[
+                    str,
+                    Meta(
+                        max_length=32, pattern="^[0-9]{1,12}(\\.[0-9]{1,9})?(ns|us|µs|ms|s|m|h)\\Z"
+                    ),
+                ],
+            ),
+        ),
+        responses=MappingProxyType(
+            {
+                "200": MappingProxyType({"application/json": JaegerTraces}),
+                "400": MappingProxyType({"application/problem+json": Problem}),
+                "401": MappingProxyType({"application/problem+json": Problem}),
+                "403": MappingProxyType({"application/problem+json": Problem}),
+                "422": MappingProxyType({"application/problem+json": Problem}),
+                "500": MappingProxyType({"application/problem+json": Problem}),
+            }
+        ),
+    ),
+    Operation(
+        operation_id="getChromeTrace",
+        name="get_chrome_trace",
+        tag="traces",
+        method="GET",
+        path="/api/traces/{trace_id}/chrome",
+        secured=True,
+        parameters=(
+            Parameter(
+                name="trace_id",
+                python_name="trace_id",
+                location="path",
+                type=Annotated[str, Meta(max_length=32, pattern="^[0-9a-fA-F]{1,32}\\Z")],
+                required=True,
+            ),
+        ),
+        responses=MappingProxyType(
+            {
+                "200": MappingProxyType({"application/json": ChromeTrace}),
+                "400": MappingProxyType({"application/problem+json": Problem}),
+                "401": MappingProxyType({"application/problem+json": Problem}),
+                "403": MappingProxyType({"application/problem+json": Problem}),
+                "404": MappingProxyType({"application/problem+json": Problem}),
+                "422": MappingProxyType({"application/problem+json": Problem}),
+                "500": MappingProxyType({"application/problem+json": Problem}),
+            }
+        ),
+    ),
+    Operation(
+        operation_id="getTrace",
+        name="get_trace",
+        tag="traces",
+        method="GET",
+        path="/api/traces/{trace_id}",
+        secured=True,
+        parameters=(
+            Parameter(
+                name="trace_id",
+                python_name="trace_id",
+                location="path",
+                type=Annotated[str, Meta(max_length=32, pattern="^[0-9a-fA-F]{1,32}\\Z")],
+                required=True,
+            ),
+        ),
+        responses=MappingProxyType(
+            {
+                "200": MappingProxyType({"application/json": JaegerTraces}),
+                "400": MappingProxyType({"application/problem+json": Problem}),
+                "401": MappingProxyType({"application/problem+json": Problem}),
+                "403": MappingProxyType({"application/problem+json": Problem}),
+                "404": MappingProxyType({"application/problem+json": Problem}),
+                "422": MappingProxyType({"application/problem+json": Problem}),
+                "500": MappingProxyType({"application/problem+json": Problem}),
+            }
+        ),
+    ),
+    Operation(
+        operation_id="getTraceSummary",
+        name="get_trace_summary",
+        tag="traces",
+        method="GET",
+        path="/api/traces/{trace_id}/summary",
+        secured=True,
+        parameters=(
+            Parameter(
+                name="trace_id",
+                python_name="trace_id",
+                location="path",
+                type=Annotated[str, Meta(max_length=32, pattern="^[0-9a-fA-F]{1,32}\\Z")],
+                required=True,
+            ),
+        ),
+        responses=MappingProxyType(
+            {
+                "200": MappingProxyType({"application/json": TraceSummary}),
+                "400": MappingProxyType({"application/problem+json": Problem}),
+                "401": MappingProxyType({"application/problem+json": Problem}),
+                "403": MappingProxyType({"application/problem+json": Problem}),
+                "404": MappingProxyType({"application/problem+json": Problem}),
+                "422": MappingProxyType({"application/problem+json": Problem}),
+                "500": MappingProxyType({"application/problem+json": Problem}),
+            }
+        ),
+    ),
+    Operation(
+        operation_id="listServiceOperations",
+        name="list_service_operations",
+        tag="traces",
+        method="GET",
+        path="/api/services/{service}/operations",
+        secured=True,
+        parameters=(
+            Parameter(
+                name="service",
+                python_name="service",
+                location="path",
+                type=Annotated[str, Meta(max_length=256)],
+                required=True,
+            ),
+        ),
+        responses=MappingProxyType(
+            {
+                "200": MappingProxyType({"application/json": JaegerNames}),
+                "400": MappingProxyType({"application/problem+json": Problem}),
+                "401": MappingProxyType({"application/problem+json": Problem}),
+                "403": MappingProxyType({"application/problem+json": Problem}),
+                "422": MappingProxyType({"application/problem+json": Problem}),
+                "500": MappingProxyType({"application/problem+json": Problem}),
+            }
+        ),
+    ),
+    Operation(
+        operation_id="listServices",
+        name="list_services",
+        tag="traces",
+        method="GET",
+        path="/api/services",
+        secured=True,
+        responses=MappingProxyType(
+            {
+                "200": MappingProxyType({"application/json": JaegerNames}),
+                "400": MappingProxyType({"application/problem+json": Problem}),
+                "401": MappingProxyType({"application/problem+json": Problem}),
+                "403": MappingProxyType({"application/problem+json": Problem}),
+                "500": MappingProxyType({"application/problem+json": Problem}),
+            }
+        ),
+    ),
 )
 
 OPERATIONS: Mapping[str, Operation] = MappingProxyType({o.operation_id: o for o in _ALL})
 
 PROTOCOLS: Mapping[str, type] = MappingProxyType(
-    {"predict": PredictOperations, "registry": RegistryOperations, "system": SystemOperations}
+    {
+        "predict": PredictOperations,
+        "registry": RegistryOperations,
+        "system": SystemOperations,
+        "traces": TracesOperations,
+    }
 )

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import msgspec
 
+from stepscope.core.recording import Recorder
+
 
 @dataclass(frozen=True, slots=True)
 class Principal:
@@ -32,3 +34,7 @@ class RequestContext(msgspec.Struct, kw_only=True):
     trace: Trace
     request_id: str
     accept: str = ""
+    started: float = 0.0
+    """When it came, in seconds of `time.perf_counter`."""
+    recorder: Recorder | None = None
+    """What it is traced with, if it is."""

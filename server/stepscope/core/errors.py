@@ -11,7 +11,8 @@ StepscopeError
 ├── NotFound                there is no such thing (or it isn't yours)
 │   ├── RouteNotFound, MethodNotAllowed
 │   ├── ModelNotFound, FrameworkNotFound, DatasetNotFound
-│   └── PredictorNotFound, PredictorExpired
+│   ├── PredictorNotFound, PredictorExpired
+│   └── TraceNotFound
 ├── AccessDenied            who are you?
 │   ├── CredentialsMissing, CredentialsInvalid
 │   └── OriginRefused, HostRefused
@@ -166,6 +167,16 @@ class PredictorExpired(NotFound):
             f"Predictor {predictor_id[:64]!r} expired after {lease_s:g} s without use. "
             "Open a new one with POST /api/predict/open and send the inputs again."
         )
+
+
+class TraceNotFound(NotFound):
+    """No trace of this id is kept, or it is another caller's."""
+
+    def __init__(self, trace_id: str) -> None:
+        super().__init__(
+            f"There is no trace {trace_id!r} here. Ask for one with a trace_level; old ones are dropped after a while."
+        )
+        self.trace_id = trace_id
 
 
 # --- access and load -----------------------------------------------------------------------------

@@ -1,14 +1,18 @@
 """The seams of the engine: each Protocol is narrow, and a small honest fake of it ships with the package."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from stepscope.core.access import Trace
 from stepscope.core.frames import Frame
 from stepscope.core.lifecycle import PredictorRecord
 from stepscope.core.manifests import Manifest
-from stepscope.core.predictions import Array, DeviceRef
+from stepscope.core.predictions import Array, DeviceRef, TraceLevel
 from stepscope.core.rankings import Ranking
+from stepscope.core.recording import BatchRecord, Recorder
+from stepscope.core.spans import Span, TraceQuery
+from stepscope.core.spans import Trace as KeptTrace
 from stepscope.core.tuning import Execution
 
 Inputs = tuple[Array | Frame, ...]
@@ -17,6 +21,10 @@ Arrays = tuple[Array, ...]
 """Arrays of one input, without a batch dimension."""
 Outputs = Arrays
 """A model's output arrays for one input, without a batch dimension."""
+
+
+Begin = Callable[[Trace, TraceLevel | None, str, float], Recorder | None]
+"""Begins to trace a request, by its ids, its level (None for what asks for nothing), its owner and its start."""
 
 
 class LoadedModel(Protocol):
@@ -32,6 +40,11 @@ class LoadedModel(Protocol):
 
     def rank(self, batch: Sequence[Inputs], count: int) -> Sequence[Ranking]:
         """Run a classifier as `predict` does, and keep the `count` best classes of each input; 0 means all."""
+
+    def trace(
+        self, batch: Sequence[Inputs], record: BatchRecord, count: int | None = None
+    ) -> Sequence[Outputs] | Sequence[Ranking]:
+        """Run as `predict` does, or with a `count` as `rank`, and note what happens as deep as the record's level."""
 
     def close(self) -> None:
         """Give the memory back to the device and the system."""
@@ -73,3 +86,19 @@ class Store(Protocol):
 
     async def purge_predictors(self, before: datetime) -> Sequence[str]:
         """Take out the records whose lease ended before a time; return their ids."""
+
+
+class Traces(Protocol):
+    """The traces that are kept. Every call may wait for the disk."""
+
+    def find(self, trace_id: str, owner: str, *, whole: bool = False) -> KeptTrace | None:
+        """Return a trace as far as an owner may see it: with bounded spans, or `whole`."""
+
+    def search(self, query: TraceQuery, owner: str) -> Sequence[KeptTrace]:
+        """Return the newest traces that fit."""
+
+    def names(self, owner: str) -> Mapping[str, Sequence[str]]:
+        """Return the names of spans by the service that they are of."""
+
+    def add(self, trace_id: str, spans: Sequence[Span], owner: str) -> None:
+        """Keep spans that a caller made itself."""

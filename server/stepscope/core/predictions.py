@@ -256,3 +256,5 @@ class Freed:
     before_bytes: int
     after_bytes: int
     duration_s: float
+    trace_level: TraceLevel | None = None
+    """How deep the predictor's traces looked."""

@@ -21,6 +21,8 @@ from stepscope.core.frames import Frame
 from stepscope.core.ports import Inputs, LoadedModel, Outputs
 from stepscope.core.predictions import Array
 from stepscope.core.rankings import Ranking
+from stepscope.core.recording import BatchRecord, Recorder
+from stepscope.core.steps import NAMES, Step
 
 log = logging.getLogger("stepscope.device")
 
@@ -36,6 +38,9 @@ class Run(msgspec.Struct, kw_only=True, eq=False):
     cancelled: bool = False
     queued_s: float = 0.0
     predicted_s: float = 0.0
+    recorder: Recorder | None = None
+    places: Sequence[int] = ()
+    """The inputs' places in the request, where it is traced."""
 
 
 class Ticket(msgspec.Struct, kw_only=True, eq=False):
@@ -78,14 +83,25 @@ class Device:
         self._thread.join()
 
     def submit(
-        self, model: LoadedModel, inputs: Sequence[Inputs], *, owner: str, cap: int, classes: int | None = None
+        self,
+        model: LoadedModel,
+        inputs: Sequence[Inputs],
+        *,
+        owner: str,
+        cap: int,
+        classes: int | None = None,
+        recorder: Recorder | None = None,
+        places: Sequence[int] = (),
     ) -> Run:
         """Queue inputs for a model. The run's future is done when every outcome is there.
 
         With `classes` outcomes are rankings of at least so many classes (0: of all), otherwise the model's outputs.
+        A `recorder` is told of the inputs' way, under their `places` in its request.
         """
         assert self._loop is not None, "start() comes first"
-        run = Run(outcomes=[None] * len(inputs), remaining=len(inputs), future=self._loop.create_future())
+        future = self._loop.create_future()
+        outcomes: list[Outcome | None] = [None] * len(inputs)
+        run = Run(outcomes=outcomes, remaining=len(inputs), future=future, recorder=recorder, places=places)
         if not inputs:
             run.future.set_result(None)
             return run
@@ -130,8 +146,12 @@ class Device:
 
     def _run(self, batch: list[Ticket]) -> None:
         started = time.perf_counter()
-        outcomes = predict_each(_calculation(batch), [ticket.inputs for ticket in batch])
-        share_s = (time.perf_counter() - started) / len(batch)
+        record = batch_record(batch)
+        outcomes = predict_each(_calculation(batch, record), [ticket.inputs for ticket in batch])
+        ended = time.perf_counter()
+        if record is not None:
+            note_batch(record, batch, started, ended)
+        share_s = (ended - started) / len(batch)
         finished = []
         for ticket, outcome in zip(batch, outcomes, strict=True):
             run = ticket.run
@@ -162,11 +182,35 @@ def _kind(array: Array | Frame) -> Hashable:
     return array.shape if isinstance(array, Frame) else (array.shape, array.dtype.num)
 
 
-def _calculation(batch: Sequence[Ticket]) -> Callable[[Sequence[Inputs]], Sequence[Outcome]]:
+def _calculation(
+    batch: Sequence[Ticket], record: BatchRecord | None
+) -> Callable[[Sequence[Inputs]], Sequence[Outcome]]:
     """Return what the model does for a whole batch."""
     model = batch[0].model
     wanted = [ticket.classes for ticket in batch if ticket.classes is not None]
-    return functools.partial(model.rank, count=max(wanted) if all(wanted) else 0) if wanted else model.predict
+    count = (max(wanted) if all(wanted) else 0) if wanted else None
+    if record is not None:
+        return functools.partial(model.trace, record=record, count=count)
+    return model.predict if count is None else functools.partial(model.rank, count=count)
+
+
+def batch_record(batch: Sequence[Ticket]) -> BatchRecord | None:
+    """Return the record of a batch that somebody traces; its level is the deepest that one of them asks for."""
+    traced = [recorder for ticket in batch if (recorder := ticket.run.recorder) is not None]
+    return BatchRecord(len(batch), list({id(recorder): recorder for recorder in traced}.values())) if traced else None
+
+
+def note_batch(record: BatchRecord, batch: Sequence[Ticket], started: float, ended: float) -> None:
+    """Tell the recorders of a batch that ran: of their inputs' time in the queue, and on the device."""
+    record.started, record.ended = record.started or started, record.ended or ended
+    for recorder in record.members:
+        recorder.batches.append(record)
+    for ticket in batch:
+        run = ticket.run
+        if run.recorder is not None:
+            place = run.places[ticket.place]
+            run.recorder.note(NAMES[Step.QUEUE], ticket.entered, started, place)
+            run.recorder.note(NAMES[Step.PREDICT], record.started, record.ended, place, record.number)
 
 
 def predict_each(

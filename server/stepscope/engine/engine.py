@@ -20,6 +20,7 @@ from stepscope.core.predictions import (
     Options,
     Prediction,
 )
+from stepscope.core.recording import Recorder
 from stepscope.core.steps import Step
 from stepscope.engine.catalog import Catalog
 from stepscope.engine.device import Device
@@ -98,7 +99,9 @@ class Engine:
         await self._models.close()
         self._pipeline.close()
 
-    async def open(self, ref: ModelRef, options: Options, owner: str) -> tuple[PredictorRecord, Manifest]:
+    async def open(
+        self, ref: ModelRef, options: Options, owner: str, *, recorder: Recorder | None = None
+    ) -> tuple[PredictorRecord, Manifest]:
         """Open a predictor on the best match and load its model, in the way that the options name.
 
         Raises `ModelNotFound`, `ModelUnavailable`, `DeadlineExceeded`, `ShuttingDown`.
@@ -108,8 +111,12 @@ class Engine:
         device = self._device(options.device)
         record = await self._predictors.open(manifest, device, options, owner)
         limit_s = options.timeout_s or self._limits.timeout_s
+        started = time.perf_counter()
         try:
             async with asyncio.timeout(limit_s), self._models.lease(manifest, device, record.id):
+                if recorder is not None:
+                    told = {"model_name": manifest.name, "model_version": manifest.version, "device": str(device)}
+                    recorder.note("load_model", started, time.perf_counter(), detail=told)
                 if options.persist:
                     self._models.keep(manifest, device)
         except BaseException as fault:
@@ -134,7 +141,13 @@ class Engine:
         return self._plans.manifest(record)
 
     async def predict(
-        self, record: PredictorRecord, inputs: Sequence[Input], options: Options, *, keep_outputs: bool = False
+        self,
+        record: PredictorRecord,
+        inputs: Sequence[Input],
+        options: Options,
+        *,
+        keep_outputs: bool = False,
+        recorder: Recorder | None = None,
     ) -> Prediction:
         """Answer every input, a bad one with its own error.
 
@@ -144,7 +157,7 @@ class Engine:
         self._check_open()
         self.admission.enter(record.owner, len(inputs))
         try:
-            return await self._predict(record, inputs, options.over(record.options), keep_outputs)
+            return await self._predict(record, inputs, options.over(record.options), keep_outputs, recorder)
         finally:
             self.admission.leave(record.owner, len(inputs))
 
@@ -163,10 +176,21 @@ class Engine:
         freed = await self._models.leave(predictor_id, force=force)
         after = self.runtime.memory_bytes(record.device)
         took_s = time.perf_counter() - started
-        return Freed(freed_bytes=freed, before_bytes=before, after_bytes=after, duration_s=took_s)
+        return Freed(
+            freed_bytes=freed,
+            before_bytes=before,
+            after_bytes=after,
+            duration_s=took_s,
+            trace_level=record.options.trace_level,
+        )
 
     async def _predict(
-        self, record: PredictorRecord, inputs: Sequence[Input], options: Options, keep_outputs: bool
+        self,
+        record: PredictorRecord,
+        inputs: Sequence[Input],
+        options: Options,
+        keep_outputs: bool,
+        recorder: Recorder | None,
     ) -> Prediction:
         started = time.perf_counter()
         limit_s = options.timeout_s or self._limits.timeout_s
@@ -184,6 +208,7 @@ class Engine:
                         cap=min(options.batch_size or self._limits.batch_size, self._limits.batch_size),
                         limit=DEFAULT_FEATURE_LIMIT if options.feature_limit is None else options.feature_limit,
                         keep_outputs=keep_outputs,
+                        recorder=recorder,
                     )
                     await self._pipeline.run(work)
         except TimeoutError:

@@ -19,6 +19,7 @@ from stepscope.core.predictions import (
     StepTime,
     Summary,
 )
+from stepscope.core.recording import Recorder
 from stepscope.core.steps import NAMES
 from stepscope.engine.datasets import Dataset, DatasetItem, Datasets
 from stepscope.engine.engine import Engine
@@ -37,7 +38,13 @@ class Evaluations:
         self._datasets = datasets
 
     async def run(
-        self, record: PredictorRecord, category: str, name: str, options: Options
+        self,
+        record: PredictorRecord,
+        category: str,
+        name: str,
+        options: Options,
+        *,
+        recorder: Recorder | None = None,
     ) -> tuple[Prediction, Summary]:
         """Predict every element. Raises `DatasetNotFound`, and what `Engine.predict` raises.
 
@@ -47,7 +54,7 @@ class Evaluations:
         merged = options.over(record.options)
         if merged.timeout_s is None:
             merged = replace(merged, timeout_s=self._engine.timeout_s)
-        collected = _Collected(merged, merged.batch_size or BATCH)
+        collected = _Collected(merged, merged.batch_size or BATCH, recorder)
         elements = iter(dataset)
         while batch := await asyncio.to_thread(_next_batch, elements, collected.batch_size):
             await self._run_batch(record, dataset, batch, collected)
@@ -65,7 +72,9 @@ class Evaluations:
         started = time.perf_counter()
         while True:
             try:
-                prediction = await self._engine.predict(record, inputs, collected.options())
+                prediction = await self._engine.predict(
+                    record, inputs, collected.options(), recorder=collected.recorder
+                )
                 break
             except (Overloaded, TooManyRequests) as full:
                 # A dataset waits for its turn instead of losing what it has.
@@ -80,7 +89,8 @@ class Evaluations:
 class _Collected:
     """What the batches came to so far."""
 
-    def __init__(self, options: Options, batch_size: int) -> None:
+    def __init__(self, options: Options, batch_size: int, recorder: Recorder | None) -> None:
+        self.recorder = recorder
         self._options = options
         self._started = time.perf_counter()
         self._parts: list[Prediction] = []

@@ -22,12 +22,15 @@ from stepscope.core.manifests import ImageSpec, Manifest
 from stepscope.core.ports import Inputs, LoadedModel
 from stepscope.core.predictions import Answer, FeatureType, ImageInput, Input, InputError, TensorInput, UrlInput
 from stepscope.core.rankings import Ranking
-from stepscope.core.steps import Step, StepClock
+from stepscope.core.recording import Recorder
+from stepscope.core.steps import NAMES, Step, StepClock
 from stepscope.core.tensors import fit
 from stepscope.engine.device import Device, Outcome, Run
 
 WINDOW = 64
 """Inputs that one request has decoded, or under way to a file server, at a time, at least."""
+MOST_URL = 1024
+"""Characters of a URL that a trace tells."""
 INLINE_BYTES = 32 * 1024
 """Encoded bytes up to which decoding here costs less than handing it to another thread."""
 
@@ -58,6 +61,9 @@ class Work(msgspec.Struct, kw_only=True, eq=False):
     cap: int
     limit: int
     keep_outputs: bool = False
+    recorder: Recorder | None = None
+    before: int = 0
+    """Inputs that the recorder knew already: a dataset's earlier batches."""
     clock: StepClock = msgspec.field(default_factory=StepClock)
     answers: list[Answer | None] = []
     runs: list[Run] = []
@@ -85,6 +91,7 @@ class _Prepared(msgspec.Struct, eq=False):
 
     arrays: Inputs | None = None
     failure: InputFailed | None = None
+    started: float = 0.0
     decode_s: float = 0.0
     preprocess_s: float = 0.0
 
@@ -104,6 +111,8 @@ class Pipeline:
     async def run(self, work: Work) -> None:
         """Fill `work.answers`. When cancelled, what waits for the device never reaches it."""
         work.answers = [None] * len(work.inputs)
+        if work.recorder is not None:
+            _introduce(work, work.recorder)
         try:
             if any(isinstance(item, UrlInput) for item in work.inputs):
                 await self._run_side_by_side(work)
@@ -127,7 +136,7 @@ class Pipeline:
     async def _run_one(self, work: Work, place: int) -> None:
         item = work.inputs[place]
         if isinstance(item, UrlInput):
-            started = time.perf_counter()
+            started, url = time.perf_counter(), item.url
             try:
                 if not item.url.strip():
                     raise InputEmpty
@@ -136,7 +145,10 @@ class Pipeline:
                 work.answers[place] = _failed(item.id, failure)
                 return
             finally:
-                work.clock.add(Step.FETCH, time.perf_counter() - started)
+                ended = time.perf_counter()
+                work.clock.add(Step.FETCH, ended - started)
+                if work.recorder is not None:
+                    work.recorder.note(NAMES[Step.FETCH], started, ended, work.before + place, {"url": url[:MOST_URL]})
         await self._collect(work, [place], await self._submit(work, [place], [item]))
 
     async def _run_windows(self, work: Work) -> None:
@@ -161,6 +173,8 @@ class Pipeline:
         kept: list[int] = []
         for place, ready in zip(places, prepared, strict=True):
             _count(work, ready)
+            if work.recorder is not None:
+                _note(work.recorder, ready, work.before + place)
             if ready.arrays is None:
                 assert ready.failure is not None
                 work.answers[place] = _failed(work.inputs[place].id, ready.failure)
@@ -168,7 +182,15 @@ class Pipeline:
                 good.append(ready.arrays)
                 kept.append(place)
         places[:] = kept
-        run = work.device.submit(work.model, good, owner=work.owner, cap=work.cap, classes=work.classes)
+        run = work.device.submit(
+            work.model,
+            good,
+            owner=work.owner,
+            cap=work.cap,
+            classes=work.classes,
+            recorder=work.recorder,
+            places=[work.before + place for place in kept] if work.recorder is not None else (),
+        )
         work.runs.append(run)
         return run
 
@@ -195,7 +217,10 @@ class Pipeline:
         for place, outcome in zip(places, run.outcomes, strict=True):
             input_id = work.inputs[place].id
             work.answers[place] = _answer(work, input_id, outcome)
-        work.clock.add(Step.POSTPROCESS, time.perf_counter() - started, len(places))
+        ended = time.perf_counter()
+        work.clock.add(Step.POSTPROCESS, ended - started, len(places))
+        if work.recorder is not None:
+            _note_postprocess(work.recorder, [work.before + place for place in places], started, ended)
 
 
 def _answer(work: Work, input_id: str, outcome: Outcome | None) -> Answer:
@@ -217,6 +242,30 @@ def _failed(input_id: str, failure: InputFailed) -> Answer:
     return Answer(input_id=input_id, error=InputError(code=failure.code, message=str(failure)))
 
 
+def _introduce(work: Work, recorder: Recorder) -> None:
+    """Tell the recorder the names of the inputs; when it is full, this part of its request isn't noted."""
+    work.before = len(recorder.inputs)
+    if recorder.has_room:
+        recorder.inputs += [item.id for item in work.inputs]
+    else:
+        work.recorder = None
+
+
+def _note(recorder: Recorder, ready: _Prepared, place: int) -> None:
+    decoded = ready.started + ready.decode_s
+    if ready.decode_s:
+        recorder.note(NAMES[Step.DECODE], ready.started, decoded, place)
+    if ready.preprocess_s:
+        recorder.note(NAMES[Step.PREPROCESS], decoded, decoded + ready.preprocess_s, place)
+
+
+def _note_postprocess(recorder: Recorder, places: Sequence[int], started: float, ended: float) -> None:
+    """Inputs are postprocessed one after another, too briefly to be timed one by one: each gets its share."""
+    share = (ended - started) / len(places)
+    for count, place in enumerate(places):
+        recorder.note(NAMES[Step.POSTPROCESS], started + count * share, started + (count + 1) * share, place)
+
+
 def _count(work: Work, ready: _Prepared) -> None:
     if ready.decode_s:
         work.clock.add(Step.DECODE, ready.decode_s)
@@ -231,7 +280,7 @@ def _prepare_all(items: Sequence[Input], manifest: Manifest) -> list[_Prepared]:
 def _prepare(item: Input, manifest: Manifest, clock: Callable[[], float] = time.perf_counter) -> _Prepared:
     spec = manifest.inputs[0].spec
     ready = _Prepared()
-    started = clock()
+    started = ready.started = clock()
     try:
         if isinstance(item, TensorInput):
             ready.arrays = (fit(item.array, spec),)

@@ -15,8 +15,9 @@ from stepscope.core.errors import ModelUnavailable
 from stepscope.core.frames import Frame
 from stepscope.core.manifests import Manifest
 from stepscope.core.ports import Inputs, Outputs
-from stepscope.core.predictions import DeviceRef
+from stepscope.core.predictions import DeviceRef, TraceLevel
 from stepscope.core.rankings import Ranking, ranked
+from stepscope.core.recording import BatchRecord
 from stepscope.core.tuning import Choice, Execution
 
 
@@ -74,6 +75,18 @@ class EchoModel:
         """Take what a batch answers for the scores of classes."""
         scores = [outputs[self._output.probabilities_layer].reshape(-1) for outputs in self.predict(batch)]
         return ranked(np.stack(scores), count, softmax=self._output.softmax)
+
+    def trace(
+        self, batch: Sequence[Inputs], record: BatchRecord, count: int | None = None
+    ) -> Sequence[Outputs] | Sequence[Ranking]:
+        """Run a batch, and note it as a call into the model with one layer."""
+        started = time.perf_counter()
+        answers = self.predict(batch) if count is None else self.rank(batch, count)
+        ended = time.perf_counter()
+        place = record.mark("echo", TraceLevel.MODEL_TRACE, started, ended)
+        tags = {"layer_sequence_index": "0", "layer_type": "Sum" if self._adds else "Identity"}
+        record.mark("layer", TraceLevel.FRAMEWORK_TRACE, started, ended, place, tags)
+        return answers
 
     def close(self) -> None:
         """Refuse to run from here on."""

@@ -2,6 +2,7 @@
 
 import random
 import re
+import time
 from collections.abc import Mapping
 
 from stepscope.core.access import ANONYMOUS, RequestContext, Trace
@@ -31,16 +32,19 @@ def read_context(headers: Headers) -> RequestContext:
         trace=Trace(trace_id=trace_id, span_id=fresh[32:48], parent_id=parent_id, sampled=sampled),
         request_id=_request_id(headers) or _uuid(fresh[48:]),
         accept=headers.get(b"accept", b"").decode("latin-1"),
+        started=time.perf_counter(),
     )
 
 
 def trace_headers(context: RequestContext) -> list[tuple[bytes, bytes]]:
-    """Return the headers by which a caller goes on with the trace (B3, as the native clients read it)."""
+    """Return the headers by which a caller goes on with the trace: B3, as the native clients read it, and W3C's."""
     trace = context.trace
+    sampled = b"0" if context.recorder is None else b"1"
     headers = [
         (b"x-b3-traceid", trace.trace_id.encode()),
         (b"x-b3-spanid", trace.span_id.encode()),
-        (b"x-b3-sampled", b"1" if trace.sampled else b"0"),
+        (b"x-b3-sampled", sampled),
+        (b"traceparent", f"00-{trace.trace_id:0>32}-{trace.span_id}-0".encode() + sampled),
         (b"x-request-id", context.request_id.encode()),
     ]
     if trace.parent_id:

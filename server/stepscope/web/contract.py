@@ -164,6 +164,8 @@ async def _tell(request: ConnexionRequest, error: Exception) -> ConnexionRespons
     assert isinstance(error, StepscopeError)
     context = request.scope[KEY]
     status, body, headers = problem(error, context.trace.trace_id)
+    if context.recorder is not None:
+        context.recorder.tags["http.response.status_code"] = status
     return ConnexionResponse(
         status_code=status,
         mimetype=MEDIA_TYPE,

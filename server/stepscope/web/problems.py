@@ -43,6 +43,7 @@ PROBLEMS: Mapping[type[errors.StepscopeError], Entry] = {
     errors.DatasetNotFound: Entry(404, "dataset-not-found", "Dataset not found"),
     errors.PredictorNotFound: Entry(404, "predictor-not-found", "Predictor not found"),
     errors.PredictorExpired: Entry(404, "predictor-expired", "Predictor expired"),
+    errors.TraceNotFound: Entry(404, "trace-not-found", "Trace not found"),
     errors.CredentialsMissing: Entry(401, "credentials-missing", "Credentials missing"),
     errors.CredentialsInvalid: Entry(401, "credentials-invalid", "Credentials invalid"),
     errors.OriginRefused: Entry(403, "origin-refused", "Origin refused"),

@@ -5,23 +5,29 @@ from collections.abc import Awaitable, Callable
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from stepscope.core.errors import AccessDenied
+from stepscope.core.recording import Recorder
 from stepscope.web.context import HEADERS, KEY, read_context
 from stepscope.web.gate import Gate
 from stepscope.web.pages import is_page
 from stepscope.web.problems import send_problem
 
 Hook = Callable[[], Awaitable[None]]
+Finish = Callable[[Recorder], None]
+"""Takes what was recorded of a request, once it is answered."""
 
 
 class Root:
     """Sends each connection to its place. Counts the requests under way, so that a stop can wait for them."""
 
-    def __init__(self, *, contract: ASGIApp, pages: ASGIApp, gate: Gate, start: Hook, stop: Hook) -> None:
+    def __init__(
+        self, *, contract: ASGIApp, pages: ASGIApp, gate: Gate, start: Hook, stop: Hook, finish: Finish
+    ) -> None:
         self._contract = contract
         self._pages = pages
         self._gate = gate
         self._start = start
         self._stop = stop
+        self._finish = finish
         self.under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -32,6 +38,9 @@ class Root:
                 await self._answer(scope, receive, send)
             finally:
                 self.under_way -= 1
+                if (recorder := scope[KEY].recorder) is not None:
+                    recorder.operation = f"{scope['method']} {scope['path']}"
+                    self._finish(recorder)
         elif scope["type"] == "lifespan":
             await self._live(receive, send)
         else:

@@ -103,3 +103,14 @@ def listen(host: str, port: int) -> socket.socket:
     except (OSError, UnicodeError) as fault:
         reason = getattr(fault, "strerror", None) or str(fault)
         raise SettingsInvalid(f"{host}:{port} can't be listened on: {reason}.") from fault
+
+
+def listen_where_free(host: str, port: int) -> list[socket.socket]:
+    """Return a second listening socket; none for port 0, or where another program has it (a Jaeger, mostly)."""
+    if not port:
+        return []
+    try:
+        return [listen(host, port)]
+    except SettingsInvalid as fault:
+        log.info("traces aren't served there: %s", fault)
+        return []

@@ -1,3 +1,4 @@
 export * from './PredictApi.js';
 export * from './RegistryApi.js';
 export * from './SystemApi.js';
+export * from './TracesApi.js';

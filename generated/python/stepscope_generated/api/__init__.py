@@ -4,6 +4,7 @@ __all__ = [
     "PredictApi",
     "RegistryApi",
     "SystemApi",
+    "TracesApi",
 ]
 
 import typing as _typing
@@ -13,6 +14,7 @@ if _typing.TYPE_CHECKING:
     from stepscope_generated.api.predict_api import PredictApi
     from stepscope_generated.api.registry_api import RegistryApi
     from stepscope_generated.api.system_api import SystemApi
+    from stepscope_generated.api.traces_api import TracesApi
     
 else:
     from importlib import import_module
@@ -21,6 +23,7 @@ else:
         "PredictApi": ".predict_api",
         "RegistryApi": ".registry_api",
         "SystemApi": ".system_api",
+        "TracesApi": ".traces_api",
     }
 
     def __getattr__(name: str) -> object:

@@ -19,6 +19,8 @@ __all__ = [
     "BoundingBoxPayload",
     "CandidateTiming",
     "CandidateVerdict",
+    "ChromeEvent",
+    "ChromeTrace",
     "ClassificationPayload",
     "ContainerImages",
     "DatasetRef",
@@ -45,6 +47,16 @@ __all__ = [
     "InputProblem",
     "InputProblemCode",
     "InstanceSegmentPayload",
+    "JaegerLog",
+    "JaegerNames",
+    "JaegerProcess",
+    "JaegerReference",
+    "JaegerSpan",
+    "JaegerTag",
+    "JaegerTrace",
+    "JaegerTraces",
+    "LayerTime",
+    "LevelTime",
     "ManifestFiles",
     "ManifestParameter",
     "ManifestPort",
@@ -66,13 +78,19 @@ __all__ = [
     "RawPayload",
     "RegionPayload",
     "SemanticSegmentPayload",
+    "SpanItem",
+    "SpansRequest",
+    "SpansResponse",
     "StepDuration",
+    "TagValue",
     "TensorDtype",
     "TensorItem",
     "TensorsRequest",
     "TextPayload",
+    "TimeShare",
     "TraceId",
     "TraceLevel",
+    "TraceSummary",
     "UrlItem",
     "UrlsRequest",
     "Version",
@@ -89,6 +107,8 @@ if _typing.TYPE_CHECKING:
     from stepscope_generated.models.bounding_box_payload import BoundingBoxPayload
     from stepscope_generated.models.candidate_timing import CandidateTiming
     from stepscope_generated.models.candidate_verdict import CandidateVerdict
+    from stepscope_generated.models.chrome_event import ChromeEvent
+    from stepscope_generated.models.chrome_trace import ChromeTrace
     from stepscope_generated.models.classification_payload import ClassificationPayload
     from stepscope_generated.models.container_images import ContainerImages
     from stepscope_generated.models.dataset_ref import DatasetRef
@@ -115,6 +135,16 @@ if _typing.TYPE_CHECKING:
     from stepscope_generated.models.input_problem import InputProblem
     from stepscope_generated.models.input_problem_code import InputProblemCode
     from stepscope_generated.models.instance_segment_payload import InstanceSegmentPayload
+    from stepscope_generated.models.jaeger_log import JaegerLog
+    from stepscope_generated.models.jaeger_names import JaegerNames
+    from stepscope_generated.models.jaeger_process import JaegerProcess
+    from stepscope_generated.models.jaeger_reference import JaegerReference
+    from stepscope_generated.models.jaeger_span import JaegerSpan
+    from stepscope_generated.models.jaeger_tag import JaegerTag
+    from stepscope_generated.models.jaeger_trace import JaegerTrace
+    from stepscope_generated.models.jaeger_traces import JaegerTraces
+    from stepscope_generated.models.layer_time import LayerTime
+    from stepscope_generated.models.level_time import LevelTime
     from stepscope_generated.models.manifest_files import ManifestFiles
     from stepscope_generated.models.manifest_parameter import ManifestParameter
     from stepscope_generated.models.manifest_port import ManifestPort
@@ -136,13 +166,19 @@ if _typing.TYPE_CHECKING:
     from stepscope_generated.models.raw_payload import RawPayload
     from stepscope_generated.models.region_payload import RegionPayload
     from stepscope_generated.models.semantic_segment_payload import SemanticSegmentPayload
+    from stepscope_generated.models.span_item import SpanItem
+    from stepscope_generated.models.spans_request import SpansRequest
+    from stepscope_generated.models.spans_response import SpansResponse
     from stepscope_generated.models.step_duration import StepDuration
+    from stepscope_generated.models.tag_value import TagValue
     from stepscope_generated.models.tensor_dtype import TensorDtype
     from stepscope_generated.models.tensor_item import TensorItem
     from stepscope_generated.models.tensors_request import TensorsRequest
     from stepscope_generated.models.text_payload import TextPayload
+    from stepscope_generated.models.time_share import TimeShare
     from stepscope_generated.models.trace_id import TraceId
     from stepscope_generated.models.trace_level import TraceLevel
+    from stepscope_generated.models.trace_summary import TraceSummary
     from stepscope_generated.models.url_item import UrlItem
     from stepscope_generated.models.urls_request import UrlsRequest
     from stepscope_generated.models.version import Version
@@ -158,6 +194,8 @@ else:
         "BoundingBoxPayload": ".bounding_box_payload",
         "CandidateTiming": ".candidate_timing",
         "CandidateVerdict": ".candidate_verdict",
+        "ChromeEvent": ".chrome_event",
+        "ChromeTrace": ".chrome_trace",
         "ClassificationPayload": ".classification_payload",
         "ContainerImages": ".container_images",
         "DatasetRef": ".dataset_ref",
@@ -184,6 +222,16 @@ else:
         "InputProblem": ".input_problem",
         "InputProblemCode": ".input_problem_code",
         "InstanceSegmentPayload": ".instance_segment_payload",
+        "JaegerLog": ".jaeger_log",
+        "JaegerNames": ".jaeger_names",
+        "JaegerProcess": ".jaeger_process",
+        "JaegerReference": ".jaeger_reference",
+        "JaegerSpan": ".jaeger_span",
+        "JaegerTag": ".jaeger_tag",
+        "JaegerTrace": ".jaeger_trace",
+        "JaegerTraces": ".jaeger_traces",
+        "LayerTime": ".layer_time",
+        "LevelTime": ".level_time",
         "ManifestFiles": ".manifest_files",
         "ManifestParameter": ".manifest_parameter",
         "ManifestPort": ".manifest_port",
@@ -205,13 +253,19 @@ else:
         "RawPayload": ".raw_payload",
         "RegionPayload": ".region_payload",
         "SemanticSegmentPayload": ".semantic_segment_payload",
+        "SpanItem": ".span_item",
+        "SpansRequest": ".spans_request",
+        "SpansResponse": ".spans_response",
         "StepDuration": ".step_duration",
+        "TagValue": ".tag_value",
         "TensorDtype": ".tensor_dtype",
         "TensorItem": ".tensor_item",
         "TensorsRequest": ".tensors_request",
         "TextPayload": ".text_payload",
+        "TimeShare": ".time_share",
         "TraceId": ".trace_id",
         "TraceLevel": ".trace_level",
+        "TraceSummary": ".trace_summary",
         "UrlItem": ".url_item",
         "UrlsRequest": ".urls_request",
         "Version": ".version",

@@ -11,7 +11,9 @@ from stepscope.codecs.arrays import from_octets
 from stepscope.core.access import RequestContext
 from stepscope.core.errors import DeadlineExceeded, InvalidField
 from stepscope.core.lifecycle import PredictorRecord
+from stepscope.core.ports import Begin
 from stepscope.core.predictions import ImageInput, Input, Options, Prediction, UrlInput
+from stepscope.core.recording import Recorder
 from stepscope.dialects.mlmodelscope import tensors
 from stepscope.dialects.mlmodelscope import wire as convert
 from stepscope.engine.engine import Engine
@@ -25,8 +27,9 @@ OCTETS = "application/octet-stream"
 class Predict:
     """Open, predict, close."""
 
-    def __init__(self, engine: Engine, evaluations: Evaluations, server: str, contract: str) -> None:
+    def __init__(self, engine: Engine, evaluations: Evaluations, begin: Begin, server: str, contract: str) -> None:
         self._engine = engine
+        self._begin = begin
         self._evaluations = evaluations
         self._server = server
         self._contract = contract
@@ -35,7 +38,10 @@ class Predict:
         """Open a predictor on a model."""
         started = time.perf_counter()
         options = convert.read_options(body.options, persist=convert.given(body.persist, False))
-        record, manifest = await self._engine.open(convert.read_ref(body), options, context.principal.name)
+        recorder = self._trace(context, options)
+        record, manifest = await self._engine.open(
+            convert.read_ref(body), options, context.principal.name, recorder=recorder
+        )
         framework = wire.FrameworkRef(
             name=self._engine.runtime.framework_name, version=self._engine.runtime.framework_version
         )
@@ -92,7 +98,11 @@ class Predict:
         record = await self._engine.use(body.predictor.id, context.principal.name)
         options = convert.read_options(body.options)
         try:
-            prediction, summary = await self._evaluations.run(record, body.dataset.category, body.dataset.name, options)
+            recorder = self._trace(context, options, record)
+            dataset = body.dataset
+            prediction, summary = await self._evaluations.run(
+                record, dataset.category, dataset.name, options, recorder=recorder
+            )
         except DeadlineExceeded as late:
             raise self._late(late, context, record, options) from None
         response = self._response(context, record, prediction, options)
@@ -104,6 +114,7 @@ class Predict:
     ) -> wire.PredictorResetResponse:
         """Clear a predictor's caches."""
         record = await self._engine.reset(_predictor_id(body), context.principal.name)
+        self._trace(context, Options(), record)
         return wire.PredictorResetResponse(predictor=wire.PredictorRef(id=record.id))
 
     async def close_predictor(
@@ -113,6 +124,7 @@ class Predict:
         predictor_id = _predictor_id(body)
         force = convert.given(body.force, False)
         freed = await self._engine.close(predictor_id, context.principal.name, force=force)
+        self._trace(context, Options(trace_level=freed.trace_level))
         return wire.PredictorCloseResponse(
             id=predictor_id,
             freed_bytes=freed.freed_bytes,
@@ -140,12 +152,26 @@ class Predict:
         raw: bool = False,
     ) -> wire.FeaturesResponse | Octets:
         try:
-            prediction = await self._engine.predict(record, inputs, options, keep_outputs=raw)
+            recorder = self._trace(context, options, record)
+            prediction = await self._engine.predict(record, inputs, options, keep_outputs=raw, recorder=recorder)
         except DeadlineExceeded as late:
             raise self._late(late, context, record, options, failures) from None
         if raw:
             return tensors.write_octets(tensors.merged(prediction.answers, failures))
         return self._response(context, record, prediction, options, failures)
+
+    def _trace(
+        self, context: RequestContext, options: Options, record: PredictorRecord | None = None
+    ) -> Recorder | None:
+        """Begin to trace a request, if it asks for it or is one of the samples."""
+        level = options.trace_level
+        if level is None and record is not None:
+            level = record.options.trace_level
+        recorder = self._begin(context.trace, level, context.principal.name, context.started)
+        if recorder is not None:
+            recorder.tags["request_id"] = context.request_id
+            context.recorder = recorder
+        return recorder
 
     def _response(
         self,

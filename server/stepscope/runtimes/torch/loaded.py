@@ -12,6 +12,7 @@ import torch
 from stepscope.core.manifests import OutputSpec
 from stepscope.core.ports import Inputs, Outputs
 from stepscope.core.rankings import Ranking
+from stepscope.core.recording import BatchRecord
 from stepscope.core.tuning import EAGER, Execution
 from stepscope.runtimes.torch.background import Job
 from stepscope.runtimes.torch.batches import BatchSizes, Module, Run, Staging, rank_batch, run_batch
@@ -64,6 +65,15 @@ class TorchModel:
         program = self._program(batch)
         use_threads(program.threads)
         return rank_batch(program.run, self._sizes, self._staging, batch, self._output, count)
+
+    def trace(
+        self,
+        batch: Sequence[Inputs],
+        record: BatchRecord,  # noqa: ARG002
+        count: int | None = None,
+    ) -> Sequence[Outputs] | Sequence[Ranking]:
+        """Run as `predict` does, or with a `count` as `rank`, and note what happens as deep as the record's level."""
+        return self.predict(batch) if count is None else self.rank(batch, count)
 
     def adopt(self, tuned: Tuned, shapes: Shapes | None) -> None:
         """Change over to what tuning chose: for inputs of the given shapes alone, if any are given."""

@@ -27,7 +27,7 @@ open class PredictAPI {
      - Bearer Token:
        - type: http
        - name: bearerAuth
-     - responseHeaders: [X-B3-Traceid(String), X-B3-Spanid(String), X-B3-Sampled(String), X-Request-Id(String)]
+     - responseHeaders: [X-B3-Traceid(String), X-B3-Spanid(String), X-B3-Sampled(String), traceparent(String), X-Request-Id(String)]
      - parameter predictorCloseRequest: (body)  
      - parameter apiConfiguration: The configuration for the http request.
      - returns: RequestBuilder<PredictorCloseResponse> 
@@ -68,7 +68,7 @@ open class PredictAPI {
      - Bearer Token:
        - type: http
        - name: bearerAuth
-     - responseHeaders: [X-B3-Traceid(String), X-B3-Spanid(String), X-B3-Sampled(String), X-Request-Id(String)]
+     - responseHeaders: [X-B3-Traceid(String), X-B3-Spanid(String), X-B3-Sampled(String), traceparent(String), X-Request-Id(String)]
      - parameter predictorOpenRequest: (body)  
      - parameter apiConfiguration: The configuration for the http request.
      - returns: RequestBuilder<Predictor> 
@@ -109,7 +109,7 @@ open class PredictAPI {
      - Bearer Token:
        - type: http
        - name: bearerAuth
-     - responseHeaders: [X-B3-Traceid(String), X-B3-Spanid(String), X-B3-Sampled(String), X-Request-Id(String)]
+     - responseHeaders: [X-B3-Traceid(String), X-B3-Spanid(String), X-B3-Sampled(String), traceparent(String), X-Request-Id(String)]
      - parameter datasetRequest: (body)  
      - parameter apiConfiguration: The configuration for the http request.
      - returns: RequestBuilder<FeaturesResponse> 
@@ -150,7 +150,7 @@ open class PredictAPI {
      - Bearer Token:
        - type: http
        - name: bearerAuth
-     - responseHeaders: [X-B3-Traceid(String), X-B3-Spanid(String), X-B3-Sampled(String), X-Request-Id(String)]
+     - responseHeaders: [X-B3-Traceid(String), X-B3-Spanid(String), X-B3-Sampled(String), traceparent(String), X-Request-Id(String)]
      - parameter imagesRequest: (body)  
      - parameter apiConfiguration: The configuration for the http request.
      - returns: RequestBuilder<FeaturesResponse> 
@@ -195,7 +195,7 @@ open class PredictAPI {
      - Bearer Token:
        - type: http
        - name: bearerAuth
-     - responseHeaders: [X-B3-Traceid(String), X-B3-Spanid(String), X-B3-Sampled(String), X-Request-Id(String), X-Tensor-Shape(String), X-Tensor-Dtype(String)]
+     - responseHeaders: [X-B3-Traceid(String), X-B3-Spanid(String), X-B3-Sampled(String), traceparent(String), X-Request-Id(String), X-Tensor-Shape(String), X-Tensor-Dtype(String)]
      - parameter tensorsRequest: (body)  
      - parameter predictorId: (query) The predictor of an octet-stream body; a JSON body names its own. (optional)
      - parameter shape: (query) The shape of an octet-stream body; its first number counts the inputs. (optional)
@@ -247,7 +247,7 @@ open class PredictAPI {
      - Bearer Token:
        - type: http
        - name: bearerAuth
-     - responseHeaders: [X-B3-Traceid(String), X-B3-Spanid(String), X-B3-Sampled(String), X-Request-Id(String)]
+     - responseHeaders: [X-B3-Traceid(String), X-B3-Spanid(String), X-B3-Sampled(String), traceparent(String), X-Request-Id(String)]
      - parameter urlsRequest: (body)  
      - parameter apiConfiguration: The configuration for the http request.
      - returns: RequestBuilder<FeaturesResponse> 
@@ -288,7 +288,7 @@ open class PredictAPI {
      - Bearer Token:
        - type: http
        - name: bearerAuth
-     - responseHeaders: [X-B3-Traceid(String), X-B3-Spanid(String), X-B3-Sampled(String), X-Request-Id(String)]
+     - responseHeaders: [X-B3-Traceid(String), X-B3-Spanid(String), X-B3-Sampled(String), traceparent(String), X-Request-Id(String)]
      - parameter predictorResetRequest: (body)  
      - parameter apiConfiguration: The configuration for the http request.
      - returns: RequestBuilder<PredictorResetResponse> 
