@@ -4,6 +4,7 @@ import copy
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -53,7 +54,8 @@ class Tuner:
         choice = Choice(threads=pinned.threads or (self._threads if fresh.device.type == "cpu" else 0))
         tolerance = tolerance_of(pinned.way, pinned.tolerance)
         execution = Execution(choices=(choice,), tolerance=tolerance)
-        loaded = TorchModel(fresh.model, fresh.sizes, fresh.device, fresh.manifest.output, execution)
+        reload = partial(_loaded, fresh.manifest, fresh.device)
+        loaded = TorchModel(fresh.model, fresh.sizes, fresh.device, fresh.manifest.output, execution, reload)
         if pinned.way:
             self._pin(loaded, fresh, replace(choice, way=pinned.way))
         elif self._options.enabled:
@@ -152,6 +154,10 @@ def _own(fresh: Fresh) -> Module:
         return copy.deepcopy(fresh.model)
     # What torch.export loads warns when it is copied.
     return load(fresh.manifest, fresh.device)[0]
+
+
+def _loaded(manifest: Manifest, device: torch.device) -> Module:
+    return load(manifest, device)[0]
 
 
 def _shapes(found: Examples) -> Shapes | None:
