@@ -156,7 +156,7 @@ def test_an_exported_program_shows_its_functions():
     assert types == ["conv2d", "batch_norm", "relu", "add", "relu", "mean", "linear"]
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.trace` is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 def test_a_script_is_one_layer():
     script = torch.jit.trace(Residual().eval(), torch.zeros(2, 1, 8, 8))
     _, record = traced(made_of(script), rows(1, 8, 8), TraceLevel.FRAMEWORK_TRACE)

@@ -1,8 +1,9 @@
 """The layers of a run: modules without parts of their own, and the torch functions that are called between them.
 
-Modules are timed by hooks, functions by a `TorchFunctionMode`. Hooks note numbers alone and keep no tensor; tags are
-made of the notes after the run. On a GPU the device is waited for after each layer: a layer's time is then that of
-its kernels, and kernels lie within their layer.
+Modules are timed by hooks, functions by a `TorchFunctionMode`. A timed run notes names and times alone: asking tensors
+for their shapes takes longer than many layers (70 of 100 us between two of them, on cold caches). Shapes, types and
+bytes come from a surveying run over inputs of the same shapes. On a GPU the device is waited for after each layer: a
+layer's time is then that of its kernels, and kernels lie within their layer.
 """
 
 import time
@@ -32,26 +33,20 @@ _EACH: Mapping[str, int] = MappingProxyType(
 """Operations for each number of the answer, where that is all there is to it."""
 
 
-@dataclass(slots=True)
-class Layer:
-    """One layer that ran. `weights` are a module's own tensors, which aren't among its inputs."""
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a layer beside its time. `weights` are a module's own tensors, which aren't among its inputs."""
 
-    name: str
-    type: str
-    started: float
-    ended: float
-    inputs: list[Fact]
-    outputs: list[Fact]
+    inputs: Sequence[Fact]
+    outputs: Sequence[Fact]
     new_bytes: int
-    weights: Sequence[Fact]
+    weights: Sequence[Fact] = ()
 
-    def tags(self, index: int) -> dict[str, TagValue]:
-        """Return what is told of the layer at a place in the order of running."""
+    def tags(self, kind: str) -> dict[str, TagValue]:
+        """Return what is told of a layer of some type."""
         shape, dtype, _ = self.outputs[0]
         touched = sum(size for facts in (self.inputs, self.outputs, self.weights) for _, _, size in facts)
         tags: dict[str, TagValue] = {
-            LAYER_INDEX: str(index),  # a text, as old viewers of traces expect
-            LAYER_TYPE: self.type,
             "input_shape": ", ".join(_shown(each) for each, _, _ in self.inputs),
             OUTPUT_SHAPE: _shown(shape),
             "dtype": str(dtype).removeprefix("torch."),
@@ -60,27 +55,40 @@ class Layer:
         }
         if self.weights:
             tags["weight_bytes"] = sum(size for _, _, size in self.weights)
-        operations = self._flops(_numbers(shape))
+        operations = self._flops(kind, _numbers(shape))
         return tags | ({FLOPS: operations} if operations is not None else {})
 
-    def _flops(self, numbers: int) -> int | None:
+    def _flops(self, kind: str, numbers: int) -> int | None:
         """Return the floating-point operations, a multiplication and an addition counted as two; None if unknown."""
-        if self.type in _WEIGHTED:
+        if kind in _WEIGHTED:
             shapes = [shape for shape, _, _ in (*self.weights, *self.inputs[1:]) if len(shape) > 1]
             return 2 * numbers * _numbers(shapes[0][1:]) if shapes else None
-        if self.type in _MATRIX_PRODUCTS and self.inputs:
+        if kind in _MATRIX_PRODUCTS and self.inputs:
             return 2 * numbers * self.inputs[0][0][-1]
-        return numbers * _EACH[self.type] if self.type in _EACH else None
+        return numbers * _EACH[kind] if kind in _EACH else None
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer that ran."""
+
+    name: str
+    type: str
+    started: float
+    ended: float
+    facts: Facts | None = None
 
 
 class LayerClock(TorchFunctionMode):
-    """Times the layers of one model. Silent outside of `with`; not for use by two threads at once."""
+    """Times the layers of one model, or surveys them. Silent outside of `with`; not for two threads at once."""
 
     def __init__(self, model: Module, synchronize: Callable[[], None] | None) -> None:
         super().__init__()
-        self.layers: list[Layer] = []
+        self.surveys = False
+        """Whether facts are collected too; times say nothing then."""
+        self.layers: list[tuple[str, str, float, float]] = []
+        self.facts: list[Facts] = []
         self._synchronize = synchronize
-        self._weights: dict[str, list[Fact]] = {}
         self._path: list[str] = []
         self._within = 0
         self._started = 0.0
@@ -90,7 +98,7 @@ class LayerClock(TorchFunctionMode):
                 self._watch(name, module)
 
     def __enter__(self) -> "LayerClock":
-        self.layers = []
+        self.layers, self.facts = [], []
         self._path, self._within, self._active = [], 0, True
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
@@ -112,20 +120,20 @@ class LayerClock(TorchFunctionMode):
         started = time.perf_counter()
         answer = func(*args, **(kwargs or {}))
         kind = func.__name__.partition(".")[0]
-        self._note(".".join(filter(None, (*self._path[-1:], kind))), kind, started, args, answer)
+        self._note(".".join((*self._path[-1:], kind)), kind, started, args, answer)
         return answer
 
     def _watch(self, name: str, module: nn.Module) -> None:
         if isinstance(module, nn.Identity):
             return
         if any(True for _ in module.children()) and not isinstance(module, nn.MultiheadAttention):
-            module.register_forward_pre_hook(lambda *_: self._path.append(name))
-            module.register_forward_hook(lambda *_: self._up())
+            if name:
+                module.register_forward_pre_hook(lambda *_: self._path.append(name))
+                module.register_forward_hook(lambda *_: self._up())
             return
         kind = type(module).__name__
-        self._weights[name] = [fact(tensor) for tensor in module.parameters()]
         module.register_forward_pre_hook(self._enter)
-        module.register_forward_hook(lambda _module, args, answer: self._leave(name, kind, args, answer))
+        module.register_forward_hook(lambda owner, args, answer: self._leave(name or kind, kind, owner, args, answer))
 
     def _up(self) -> None:
         if self._path:  # it is emptied at the start of each run, since a run that failed leaves it as it was
@@ -136,47 +144,62 @@ class LayerClock(TorchFunctionMode):
         if self._within == 1:
             self._started = time.perf_counter()
 
-    def _leave(self, name: str, kind: str, args: Any, answer: Any) -> None:
+    def _leave(self, name: str, kind: str, module: nn.Module, args: Any, answer: Any) -> None:
         self._within -= 1
         if self._within == 0 and self._active:
-            self._note(name or kind, kind, self._started, args, answer, self._weights[name])
+            self._note(name, kind, self._started, args, answer, module)
 
-    def _note(self, name: str, kind: str, started: float, args: Any, answer: Any, weights: Sequence[Fact] = ()) -> None:
+    def _note(
+        self, name: str, kind: str, started: float, args: Any, answer: Any, module: nn.Module | None = None
+    ) -> None:
         if self._synchronize is not None:
             self._synchronize()
         ended = time.perf_counter()
-        answers = list(_tensors(answer))
-        if not answers:
-            return
-        given = list(_tensors(args))
-        known = {tensor.untyped_storage().data_ptr() for tensor in given}
-        made = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in answers}
-        new_bytes = sum(size for address, size in made.items() if address not in known)
-        facts = [fact(tensor) for tensor in given], [fact(tensor) for tensor in answers]
-        self.layers.append(Layer(name, kind, started, ended, *facts, new_bytes, weights))
+        if not isinstance(answer, torch.Tensor) and not any(True for _ in tensors_in(answer)):
+            return  # a question of its size, a check
+        self.layers.append((name, kind, started, ended))
+        if self.surveys:
+            self.facts.append(survey(args, answer, module))
+
+
+def survey(args: Any, answer: Any, module: nn.Module | None = None) -> Facts:
+    """Collect the facts of a layer that ran."""
+    given, answers = list(tensors_in(args)), list(tensors_in(answer))
+    known = {tensor.untyped_storage().data_ptr() for tensor in given}
+    made = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in answers}
+    return Facts(
+        inputs=[_fact(tensor) for tensor in given],
+        outputs=[_fact(tensor) for tensor in answers],
+        new_bytes=sum(size for address, size in made.items() if address not in known),
+        weights=[_fact(tensor) for tensor in module.parameters()] if module is not None else (),
+    )
 
 
 def mark_layers(layers: Sequence[Layer], record: BatchRecord, above: int) -> list[int]:
     """Note layers below a mark; return their places."""
-    return [
-        record.mark(layer.name, TraceLevel.FRAMEWORK_TRACE, layer.started, layer.ended, above, layer.tags(index))
-        for index, layer in enumerate(layers)
-    ]
+    places: list[int] = []
+    for index, layer in enumerate(layers):
+        # The index is a text, as old viewers of traces expect.
+        tags: dict[str, TagValue] = {LAYER_INDEX: str(index), LAYER_TYPE: layer.type}
+        if layer.facts is not None:
+            tags |= layer.facts.tags(layer.type)
+        places.append(record.mark(layer.name, TraceLevel.FRAMEWORK_TRACE, layer.started, layer.ended, above, tags))
+    return places
 
 
-def _tensors(value: Any) -> Iterator[torch.Tensor]:
+def tensors_in(value: Any) -> Iterator[torch.Tensor]:
+    """Yield the tensors of a value: itself, or those of sequences and mappings."""
     if isinstance(value, torch.Tensor):
         yield value
     elif isinstance(value, list | tuple):
         for each in value:
-            yield from _tensors(each)
+            yield from tensors_in(each)
     elif isinstance(value, Mapping):
         for each in value.values():
-            yield from _tensors(each)
+            yield from tensors_in(each)
 
 
-def fact(tensor: torch.Tensor) -> Fact:
-    """Return what is told of a tensor."""
+def _fact(tensor: torch.Tensor) -> Fact:
     return tuple(tensor.shape), tensor.dtype, tensor.numel() * tensor.element_size()
 
 

@@ -19,12 +19,14 @@ from stepscope.core.recording import SETUP, BatchRecord
 from stepscope.core.trace_summary import RAN_AT
 from stepscope.runtimes.counters import Counters
 from stepscope.runtimes.torch.batches import Module, Run, Tensors, flat
-from stepscope.runtimes.torch.layers import Fact, Layer, LayerClock, fact, mark_layers
+from stepscope.runtimes.torch.layers import Facts, Layer, LayerClock, mark_layers, survey
 from stepscope.runtimes.torch.profiled import Profiler
 
 PEAK_SIZE = {"cpu": 1024, "cuda": 8192}
 """Rows and columns of the matrices whose product says what the device can do."""
 PEAK_RUNS = 3
+KEPT_SHAPES = 256
+"""Batches of so many different shapes are remembered."""
 
 
 Answers = Sequence[Outputs] | Sequence[Ranking]
@@ -33,7 +35,7 @@ RunOnce = Callable[[Run], Answers]
 
 
 class Watched:
-    """The eager copy that is watched, the shapes that it has run with, and what its device can do."""
+    """The eager copy that is watched, what is known of its layers, and what its device can do."""
 
     def __init__(self, model: Module, device: torch.device) -> None:
         self.device = device
@@ -42,12 +44,16 @@ class Watched:
         self._model = model
         self._clock = LayerClock(model, partial(torch.cuda.synchronize, device) if device.type == "cuda" else None)
         self._shapes: set[object] = set()
+        self._facts: dict[object, list[Facts]] = {}
 
     def is_new(self, batch: Sequence[Inputs]) -> bool:
-        """Say whether a batch has shapes that never ran before: their first run takes longer."""
+        """Say whether a batch has shapes that never ran before: it is to be surveyed first."""
         shapes = len(batch), tuple((array.shape, getattr(array, "dtype", None)) for array in batch[0])
         if shapes in self._shapes:
             return False
+        if len(self._shapes) >= KEPT_SHAPES:
+            self._shapes.clear()
+            self._facts.clear()
         self._shapes.add(shapes)
         return True
 
@@ -55,15 +61,28 @@ class Watched:
         """Run without looking."""
         return tuple(flat(self._model(*tensors)))
 
+    def survey(self, tensors: Tensors) -> Tensors:
+        """Run to learn of the layers what doesn't depend on the time. Warms the model up, too."""
+        self._clock.surveys = True
+        try:
+            with self._clock:
+                answer = self.plain(tensors)
+        finally:
+            self._clock.surveys = False
+        self._facts[_shapes(tensors)] = self._clock.facts or [survey(tensors, answer)]
+        return answer
+
     def layered(self, tensors: Tensors) -> tuple[Tensors, list[Layer]]:
         """Run, and return the layers too; a model that shows none, such as a TorchScript, is one layer itself."""
         started = time.perf_counter()
         with self._clock:
             answer = self.plain(tensors)
-        ended = time.perf_counter()
         kind = type(self._model).__name__
-        whole = Layer(kind, kind, started, ended, _facts(tensors), _facts(answer), 0, ())
-        return answer, self._clock.layers or [whole]
+        timed = self._clock.layers or [(kind, kind, started, time.perf_counter())]
+        facts = self._facts.get(_shapes(tensors), [])
+        # A model whose code decides by values may run other layers than those that were surveyed.
+        known: Sequence[Facts | None] = facts if len(facts) == len(timed) else [None] * len(timed)
+        return answer, [Layer(*each, about) for each, about in zip(timed, known, strict=True)]
 
     def layers_unseen(self, tensors: Tensors) -> Tensors:
         """Run as `layered` does, for its time alone."""
@@ -121,7 +140,7 @@ def _prepare(watched: Watched, run_once: RunOnce, batch: Sequence[Inputs], recor
     """Warm up for new shapes; for FULL_TRACE, run at the levels whose own times are wanted."""
     if watched.is_new(batch):
         started = time.perf_counter()
-        run_once(watched.plain)
+        run_once(watched.survey)
         record.mark("warm_up", TraceLevel.FRAMEWORK_TRACE, started, time.perf_counter(), SETUP)
     if record.level < TraceLevel.FULL_TRACE:
         return
@@ -145,8 +164,8 @@ def _mark_calls(record: BatchRecord, calls: Sequence[tuple[float, float]]) -> li
     return places
 
 
-def _facts(tensors: Tensors) -> list[Fact]:
-    return [fact(tensor) for tensor in tensors]
+def _shapes(tensors: Tensors) -> object:
+    return tuple((tensor.shape, tensor.dtype) for tensor in tensors)
 
 
 def _peak(device: torch.device) -> float:
