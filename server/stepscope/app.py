@@ -34,7 +34,7 @@ from stepscope.engine.pipeline import Pipeline
 from stepscope.engine.plans import Plans
 from stepscope.engine.predictors import Predictors
 from stepscope.engine.weights import Weights
-from stepscope.settings import BUILTIN, Settings
+from stepscope.settings import BUILTIN, Settings, telemetry
 from stepscope.store.memory import MemoryStore
 from stepscope.tracing.archive import Archive, ArchiveLimits
 from stepscope.tracing.tracer import Tracer, TracerOptions
@@ -202,8 +202,16 @@ def _tracer(settings: Settings) -> Tracer:
     limits = ArchiveLimits(
         requests=traces.keep_requests, age_s=traces.keep_hours * 3600, size_bytes=traces.keep_mb * 2**20
     )
-    options = TracerOptions(sample_per_s=traces.sample_per_s, spans=traces.spans, queue=traces.queue)
-    return Tracer(Archive(traces_file(settings), limits), options)
+    collector = telemetry(os.environ)
+    options = TracerOptions(
+        service=collector.service, sample_per_s=traces.sample_per_s, spans=traces.spans, queue=traces.queue
+    )
+    exporter = None
+    if collector.exports:
+        from stepscope.tracing.otlp import OtlpExporter  # OpenTelemetry takes a while to import
+
+        exporter = OtlpExporter(collector.service, spans=traces.spans, queue=traces.queue)
+    return Tracer(Archive(traces_file(settings), limits), options, exporter)
 
 
 def _memory_limit(settings: Settings, runtime: Runtime) -> Callable[[DeviceRef], int]:

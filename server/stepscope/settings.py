@@ -10,6 +10,7 @@ import json
 import tomllib
 import typing
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -149,6 +150,23 @@ class Settings(Section):
     limits: Limits = Limits()
     fetch: Fetch = Fetch()
     traces: Traces = Traces()
+
+
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """What OpenTelemetry's standard variables say; those of the exporter are read by the exporter itself."""
+
+    service: str
+    exports: bool
+    """Whether traces go to a collector."""
+
+
+def telemetry(environment: Mapping[str, str]) -> Telemetry:
+    """Read OTEL_SERVICE_NAME, and whether OTEL_EXPORTER_OTLP_ENDPOINT or its like name a collector."""
+    named = any(environment.get(f"OTEL_EXPORTER_OTLP_{kind}ENDPOINT") for kind in ("", "TRACES_"))
+    disabled = environment.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    elsewhere = environment.get("OTEL_TRACES_EXPORTER", "otlp") != "otlp"
+    return Telemetry(environment.get("OTEL_SERVICE_NAME") or "stepscope", named and not disabled and not elsewhere)
 
 
 Document = dict[str, dict[str, Any]]
