@@ -23,6 +23,8 @@ PEAK = "peak_flops_per_s"
 CATEGORY = "category"
 KERNEL, OPERATOR = "kernel", "operator"
 RAN_AT = "ran_at_level"
+CLIENT = "client"
+"""The kind of spans that others sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +83,15 @@ class TraceSummary:
 
 def summary(trace: Trace) -> TraceSummary:
     """Sum a whole trace up."""
-    spans = trace.spans
+    spans = [span for span in trace.spans if span.kind != CLIENT]  # whose tags say whatever the client likes
     steps = [span for span in spans if span.name in NAMES and span.level == TraceLevel.APPLICATION_TRACE]
     layers = [span for span in spans if LAYER_TYPE in span.tags]
     peak = next((float(span.tags[PEAK]) for span in spans if PEAK in span.tags), None)
-    begin = min((span.start_ns for span in spans), default=0)
+    begin = min((span.start_ns for span in trace.spans), default=0)
     return TraceSummary(
         trace_id=trace.trace_id,
-        duration_ns=max((span.end_ns for span in spans), default=0) - begin,
-        spans=len(spans),
+        duration_ns=max((span.end_ns for span in trace.spans), default=0) - begin,
+        spans=len(trace.spans),
         steps=sorted(
             _shares((span.name, span.duration_ns) for span in steps), key=lambda share: NAMES.index(share.name)
         ),

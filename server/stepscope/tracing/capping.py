@@ -54,7 +54,7 @@ def _sum_of(spans: Sequence[Span], parent_id: str) -> Span:
         if first.parent_id != parent_id:
             first.parent_id = parent_id
         return first
-    count = sum(int(span.tags.get(REPEATS, 1)) for span in spans)
+    count = sum(_repeats(span) for span in spans)
     return Span(
         span_id=first.span_id,
         parent_id=parent_id,
@@ -67,6 +67,11 @@ def _sum_of(spans: Sequence[Span], parent_id: str) -> Span:
         links=first.links,
         service=first.service,
     )
+
+
+def _repeats(span: Span) -> int:
+    told = span.tags.get(REPEATS)
+    return told if isinstance(told, int) else 1  # a client's own tags are texts
 
 
 def _largest(spans: Sequence[Span], limit: int) -> list[Span]:

@@ -4,6 +4,8 @@ Connexion's security middleware calls it for every operation that the contract s
 the contract asks it too.
 """
 
+import base64
+import binascii
 import hashlib
 import hmac
 from collections.abc import Mapping
@@ -43,6 +45,19 @@ class Authenticator:
         if scheme.lower() != b"bearer" or found is None:
             raise CredentialsInvalid
         return found
+
+    def authenticate_page(self, authorization: bytes | None) -> Principal:
+        """Return who asks for a page: a browser can send no bearer key, but asks its user for a name and a password.
+
+        The password is the key; the name doesn't matter. Raises as `authenticate` does.
+        """
+        scheme, _, coded = (authorization or b"").partition(b" ")
+        if scheme.lower() == b"basic":
+            try:
+                authorization = b"Bearer " + base64.b64decode(coded, validate=True).partition(b":")[2]
+            except binascii.Error:
+                raise CredentialsInvalid from None
+        return self.authenticate(authorization)
 
 
 class BearerHandler(AbstractSecurityHandler):  # type: ignore[misc]

@@ -1,8 +1,10 @@
-"""What people look at beside the operations: Swagger UI, and the contract itself."""
+"""What people look at beside the operations: Swagger UI, the contract itself, and traces."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -12,8 +14,13 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from swagger_ui_bundle import swagger_ui_path
 
-from stepscope.web.context import KEY, trace_headers
+from stepscope.core.errors import StepscopeError, TraceNotFound
+from stepscope.core.ports import Traces
+from stepscope.core.trace_summary import summary
+from stepscope.web.auth import Authenticator
+from stepscope.web.context import HEADERS, KEY, trace_headers
 from stepscope.web.problems import MEDIA_TYPE, from_routing, problem
+from stepscope.web.trace_page import render
 
 PATHS = ("/", "/ui", "/openapi.json", "/openapi.yaml", "/favicon.ico")
 
@@ -51,7 +58,9 @@ _HEADERS = {
 }
 
 
-def pages_app(document: dict[str, Any], bundle: Path) -> Starlette:
+def pages_app(
+    document: dict[str, Any], bundle: Path, traces: Traces, auth: Authenticator, jaeger_url: str = ""
+) -> Starlette:
     """Build the pages. In the contract that they show, the server that answers stands first."""
     shown = document | {"servers": [{"url": "/", "description": "This server"}]}
     as_json = json.dumps(shown, separators=(",", ":")).encode()
@@ -75,6 +84,14 @@ def pages_app(document: dict[str, Any], bundle: Path) -> Starlette:
     async def icon(_: Request) -> Response:
         return RedirectResponse("/ui/favicon-32x32.png")
 
+    async def trace(request: Request) -> Response:
+        owner = auth.authenticate_page(request.scope[HEADERS].get(b"authorization")).name
+        trace_id = request.path_params["trace_id"]
+        return HTMLResponse(await asyncio.to_thread(_trace_page, traces, trace_id, owner, jaeger_url), headers=_HEADERS)
+
+    async def old_trace(request: Request) -> Response:
+        return RedirectResponse(f"/traces/{quote(request.path_params['trace_id'], safe='')}")
+
     routes = [
         Route("/", home),
         Route("/ui", ui),
@@ -83,23 +100,36 @@ def pages_app(document: dict[str, Any], bundle: Path) -> Starlette:
         Route("/openapi.json", openapi_json),
         Route("/openapi.yaml", openapi_yaml),
         Route("/favicon.ico", icon),
+        Route("/traces/{trace_id}", trace),
+        Route("/trace/{trace_id}", old_trace),
         Mount("/ui", StaticFiles(directory=swagger_ui_path)),
     ]
-    app = Starlette(routes=routes, exception_handlers={HTTPException: _refuse})
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _refuse, StepscopeError: _refuse})
     app.router.redirect_slashes = False
     return app
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
     """Answer for a page that isn't there as the contract's operations do."""
-    assert isinstance(error, HTTPException)
     context = request.scope[KEY]
-    told = from_routing(error, request.method, request.scope["path"])
-    status, body, headers = problem(told, context.trace.trace_id)
+    if isinstance(error, HTTPException):
+        error = from_routing(error, request.method, request.scope["path"])
+    assert isinstance(error, StepscopeError)
+    status, body, headers = problem(error, context.trace.trace_id)
+    if status == 401:
+        headers = [(b"www-authenticate", b'Basic realm="Stepscope: any name, and a key", charset="UTF-8"')]
     extra = {key.decode(): value.decode() for key, value in [*headers, *trace_headers(context)]}
     return Response(body, status, extra, MEDIA_TYPE)
 
 
+def _trace_page(traces: Traces, trace_id: str, owner: str, jaeger_url: str) -> str:
+    whole = traces.find(trace_id, owner, whole=True)
+    shown = traces.find(trace_id, owner)
+    if whole is None or shown is None:
+        raise TraceNotFound(trace_id[:64])
+    return render(shown, summary(whole), jaeger_url)
+
+
 def is_page(path: str) -> bool:
     """Say whether a path belongs to the pages."""
-    return path in PATHS or path.startswith("/ui/")
+    return path in PATHS or path.startswith(("/ui/", "/traces/", "/trace/"))
