@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from stepscope.cli import main
 from stepscope.web.auth import Authenticator
 from tests.web.served import process
+from tests.web.servers import write_models
 
 
 def failed(tmp_path, *arguments, **environment):
@@ -84,3 +85,45 @@ def test_a_key_is_made_with_its_line_for_the_file():
 def test_help_and_version_need_no_torch():
     for arguments in (["--help"], ["serve", "--help"], ["--version"]):
         assert CliRunner().invoke(main, arguments).exit_code == 0
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+def traced(served):
+    options = {"execution_options": {"trace_level": "FRAMEWORK_TRACE"}}
+    opened = served.post("/api/predict/open", {"model_name": "sum", "options": options}).json()
+    tensors = [{"id": "mine", "data": [1.0], "shape": [1]}]
+    answer = served.post("/api/predict/tensors", {"predictor": {"id": opened["id"]}, "tensors": tensors}).json()
+    return answer["trace_id"]["id"]
+
+
+def test_traces_are_served_on_a_second_port_and_drawn_without_a_server(tmp_path):
+    folder, port = write_models(tmp_path / "models"), free_port()
+    environment = {"STEPSCOPE_TRACES__JAEGER_PORT": str(port), "STEPSCOPE_MODELS__CACHE": str(tmp_path / "cache")}
+    with process("--port", "0", "--models", str(folder), cwd=tmp_path, environment=environment) as served:
+        trace_id = traced(served)
+        found = httpx2.get(f"http://127.0.0.1:{port}/api/traces/{trace_id}", trust_env=False).json()
+        assert found["data"][0]["traceID"] == trace_id
+        # A second server finds the port taken, and goes on without it.
+        with process("--port", "0", "--models", str(folder), cwd=tmp_path, environment=environment) as other:
+            assert other.get(f"/api/traces/{trace_id}").status_code == 200
+    environment["COLUMNS"] = "120"
+    drawn = CliRunner().invoke(main, ["trace", trace_id], env=environment)
+    assert drawn.exit_code == 0, drawn.output
+    for shown in ("POST /api/predict/tensors", "  queue (mine)", "layer (Sum)", "\N{FULL BLOCK}"):
+        assert shown in drawn.output, shown
+    steps = CliRunner().invoke(main, ["trace", trace_id, "--level", "application"], env=environment)
+    assert "queue" in steps.output
+    assert "layer" not in steps.output
+
+
+def test_what_cant_be_drawn_is_told(tmp_path):
+    environment = {"STEPSCOPE_MODELS__CACHE": str(tmp_path)}
+    missing = CliRunner().invoke(main, ["trace", "abc"], env=environment)
+    assert missing.exit_code == 1
+    assert "There is no trace 'abc' here" in missing.output
+    assert CliRunner().invoke(main, ["trace", "abc", "--level", "x"], env=environment).exit_code == 2
+    assert list(tmp_path.iterdir()) == []

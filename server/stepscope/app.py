@@ -16,9 +16,11 @@ from starlette.types import ASGIApp
 
 from stepscope import __version__
 from stepscope.core.admission import AdmissionLimits
+from stepscope.core.errors import TraceNotFound
 from stepscope.core.manifests import Manifest
 from stepscope.core.ports import Runtime
 from stepscope.core.predictions import DeviceRef, ModelRef
+from stepscope.core.spans import Trace
 from stepscope.core.tuning import Execution, TuningOptions
 from stepscope.dialects.mlmodelscope.predict import Predict
 from stepscope.dialects.mlmodelscope.registry import Registry
@@ -197,7 +199,15 @@ def traces_file(settings: Settings) -> Path:
     return settings.traces.file or settings.models.cache.expanduser() / "traces.sqlite"
 
 
-def _tracer(settings: Settings) -> Tracer:
+def find_trace(settings: Settings, trace_id: str) -> Trace:
+    """Return a trace from the file in which this machine's server keeps them. Raises `TraceNotFound`."""
+    trace = _tracer(settings, exports=False).find(trace_id, None) if traces_file(settings).exists() else None
+    if trace is None:
+        raise TraceNotFound(trace_id)
+    return trace
+
+
+def _tracer(settings: Settings, *, exports: bool = True) -> Tracer:
     traces = settings.traces
     limits = ArchiveLimits(
         requests=traces.keep_requests, age_s=traces.keep_hours * 3600, size_bytes=traces.keep_mb * 2**20
@@ -207,7 +217,7 @@ def _tracer(settings: Settings) -> Tracer:
         service=collector.service, sample_per_s=traces.sample_per_s, spans=traces.spans, queue=traces.queue
     )
     exporter = None
-    if collector.exports:
+    if exports and collector.exports:
         from stepscope.tracing.otlp import OtlpExporter  # OpenTelemetry takes a while to import
 
         exporter = OtlpExporter(collector.service, spans=traces.spans, queue=traces.queue)

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from stepscope import __version__, settings
 from stepscope.core.errors import SettingsInvalid, StepscopeError
+from stepscope.core.predictions import TraceLevel
 from stepscope.core.tuning import Candidate, Execution
 
 
@@ -83,6 +84,26 @@ def key(name: str) -> None:
     digest = hashlib.sha256(secret.encode()).hexdigest()
     click.echo(f"The key, to be kept by {name}:\n  {secret}\n")
     click.echo(f'In stepscope.toml:\n  [auth.keys]\n  {json.dumps(name)} = "{digest}"')
+
+
+@main.command()
+@click.option("--config", type=click.Path(path_type=Path), help="The configuration; stepscope.toml if it is there.")
+@click.option("--level", default="FULL", show_default=True, help="How deep to look, from APPLICATION to FULL.")
+@click.argument("trace_id")
+def trace(config: Path | None, level: str, trace_id: str) -> None:
+    """Draw the trace TRACE_ID of this machine's server, which needn't run."""
+    from stepscope import app, waterfall
+
+    try:
+        deepest = TraceLevel[level.upper().removesuffix("_TRACE") + "_TRACE"]
+    except KeyError:
+        raise click.BadParameter(
+            f"known are {', '.join(each.name for each in TraceLevel)}", param_hint="--level"
+        ) from None
+    try:
+        waterfall.draw(app.find_trace(settings.load(config, {}, os.environ), trace_id), Console(), deepest)
+    except StepscopeError as fault:
+        raise click.ClickException(str(fault)) from fault
 
 
 @main.group()

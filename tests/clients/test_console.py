@@ -72,3 +72,12 @@ def test_problems_are_told_in_one_line(server, tmp_path, environment):
     assert "lenet" in unknown.stderr
     empty = run("--mlmodelscope_url", server, "--urls", write(tmp_path, ""), environment=environment)
     assert (empty.returncode, empty.stderr.count("\n")) == (1, 1)
+
+
+def test_it_draws_the_trace_when_asked(server, files, samples, tmp_path, environment):
+    urls = write(tmp_path, f"{files}/{samples[0].name}")
+    ran = run("--mlmodelscope_url", server, "--urls", urls, "--trace", environment=environment | {"COLUMNS": "120"})
+    assert ran.returncode == 0, ran.stderr
+    for shown in ("session", "open", "POST /api/predict/urls", "fetch (0)", "decode (0)", "predict (0)"):
+        assert shown in ran.stdout, shown
+    assert "\N{FULL BLOCK}" in ran.stdout

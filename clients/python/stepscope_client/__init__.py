@@ -1,7 +1,7 @@
 """The Python client of Stepscope, a thin typed layer over the generated one in `stepscope_generated`.
 
-Layers: `console` > `client` > `predictor` > `transport` > `results`, `errors`, `options`. Nothing of the server is
-imported here.
+Layers: `console` > `client` > `predictor` > `traces` > `transport` > `results`, `errors`, `options`.
+Nothing of the server is imported here.
 
     from stepscope_client import Client
 
@@ -43,6 +43,7 @@ from stepscope_client.results import (
 )
 from stepscope_client.retries import Retries
 from stepscope_client.site import Agent, Framework, Model, Version
+from stepscope_client.traces import Span, Trace
 
 __all__ = [
     "Client",
@@ -61,6 +62,8 @@ __all__ = [
     "Framework",
     "Agent",
     "Version",
+    "Trace",
+    "Span",
     "trace_url",
     "ClientError",
     "ServerUnreachable",

@@ -1,9 +1,10 @@
 """The way in: a client of one server."""
 
+from contextlib import nullcontext
 from types import TracebackType
 from typing import Self, Unpack
 
-from stepscope_generated import PredictApi, RegistryApi, SystemApi
+from stepscope_generated import PredictApi, RegistryApi, SystemApi, TracesApi
 from stepscope_generated import models as wire
 
 import stepscope_client
@@ -21,6 +22,7 @@ from stepscope_client.site import (
     read_model,
     read_version,
 )
+from stepscope_client.traces import UNTRACED, Session, Trace, read_trace
 from stepscope_client.transport import Transport
 
 
@@ -65,7 +67,8 @@ class Client:
     ) -> Predictor:
         """Open a predictor on the highest version of a model that fits.
 
-        `persist` keeps the model loaded after its last predictor is closed.
+        `persist` keeps the model loaded after its last predictor is closed. With a `trace_level`, this client notes
+        its own part of the trace, too, and sends it when the predictor is closed.
         """
         fields = {
             "model_name": model,
@@ -76,9 +79,17 @@ class Client:
             "options": to_wire(options),
         }
         body = checked(wire.PredictorOpenRequest, fields)
-        # The options' deadline is that of the predictions to come.
-        answer = self._transport.send(PredictApi(self._transport.api).open_predictor_with_http_info, body)
-        return Predictor(self._transport, answer.data, answer.headers)
+        session = Session() if options.get("trace_level", UNTRACED[0]) not in UNTRACED else None
+        operation = PredictApi(self._transport.api).open_predictor_with_http_info
+        with session.request("open") if session is not None else nullcontext(None) as headers:
+            # The options' deadline is that of the predictions to come.
+            answer = self._transport.send(operation, body, headers=headers)
+        return Predictor(self._transport, answer.data, answer.headers, session)
+
+    def trace(self, trace_id: str) -> Trace:
+        """Return a trace that the server keeps. Raises `NotFound`."""
+        operation = TracesApi(self._transport.api).get_trace_with_http_info
+        return read_trace(self._transport.send(operation, trace_id).data.data[0])
 
     def models(
         self, model: str = "*", version: str = "*", *, framework: str = "*", framework_version: str = "*"

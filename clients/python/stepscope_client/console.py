@@ -15,6 +15,7 @@ from stepscope_client.client import Client
 from stepscope_client.errors import ClientError
 from stepscope_client.predictor import Predictor
 from stepscope_client.results import Answer
+from stepscope_client.waterfall import draw, printable
 
 BEST = 3
 """How many features of an input are shown."""
@@ -44,6 +45,7 @@ def _option_name(name: str) -> str:
 @click.option("--batch_size", default=256, type=click.IntRange(1, 4096), help="Inputs that may run together.")
 @click.option("--trace_url", help="The tracing server, at port 16686.  [default: the server's host]")
 @click.option("--trace_level", default="STEP_TRACE", help="How deep the trace looks.")
+@click.option("--trace", "shows", is_flag=True, help="Draw the trace at the end.")
 @click.option("--key", envvar="MLMODELSCOPE_KEY", help="The key for a server that asks for one; $MLMODELSCOPE_KEY.")
 def main(
     mlmodelscope_url: str,
@@ -55,6 +57,7 @@ def main(
     batch_size: int,
     trace_url: str | None,
     trace_level: str,
+    shows: bool,
     key: str | None,
 ) -> None:
     """Predict the images whose URLs stand in a file, and print what the model sees in each."""
@@ -74,9 +77,13 @@ def main(
         ):
             answers = _predict(predictor, urls, part)
             trace = predictor.trace_url(trace_url or urlsplit(client.url).hostname or "")
+            predictor.close()
+            drawn = client.trace(predictor.trace_id) if shows else None
     except ClientError as fault:
         raise click.ClickException(str(fault)) from fault
     _show(urls, answers)
+    if drawn is not None:
+        draw(drawn, Console())
     click.echo(trace)
     failed = sum(answer.error is not None for answer in answers)
     if failed:
@@ -115,17 +122,12 @@ def _show(urls: list[str], answers: list[Answer]) -> None:
     table.add_column("url", overflow="fold")
     table.add_column("features", overflow="fold")
     for url, answer in zip(urls, answers, strict=True):
-        table.add_row(Text(_printable(url)), _told(answer))
+        table.add_row(Text(printable(url)), _told(answer))
     Console().print(table)
 
 
 def _told(answer: Answer) -> Text:
     if answer.error is not None:
-        return Text(_printable(f"{answer.error.message} ({answer.error.code})"), style="red")
+        return Text(printable(f"{answer.error.message} ({answer.error.code})"), style="red")
     told = [f"{feature.label or feature.type} {feature.probability:.1%}" for feature in answer.features[:BEST]]
-    return Text(_printable(", ".join(told)))
-
-
-def _printable(text: str) -> str:
-    """Take out what could steer the terminal: labels and messages are the server's."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    return Text(printable(", ".join(told)))

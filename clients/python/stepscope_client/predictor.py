@@ -4,6 +4,7 @@ import base64
 import functools
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,7 @@ from stepscope_client.errors import AnswerUnreadable, ArgumentInvalid, ClientErr
 from stepscope_client.octets import JSON, OCTETS, Octets, predict_octets, to_octets
 from stepscope_client.options import Options, checked, to_wire
 from stepscope_client.results import Closed, RawOutputs, Result, read_closed, read_result, trace_url
+from stepscope_client.traces import Session
 from stepscope_client.transport import Operation, Reply, Transport
 
 Image = str | os.PathLike[str] | bytes
@@ -29,14 +31,22 @@ class Predictor:
     """An open predictor: predicts until it is closed, or its lease is over. `with` closes it at the end.
 
     Inputs get their places as ids, "0", "1" and so on, unless a pair `(id, input)` names another. At most 4096 are
-    taken at a time. All requests belong to the trace of `open`.
+    taken at a time. All requests belong to the trace of `open`. A `session` is what a client that traces notes itself.
     """
 
-    def __init__(self, transport: Transport, opened: wire.Predictor, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        opened: wire.Predictor,
+        headers: Mapping[str, str],
+        session: Session | None = None,
+    ) -> None:
         self._transport = transport
+        self._session = session
         self._api = PredictApi(transport.api)
         self._opened = opened
-        self._trace = {name: headers[name] for name in B3 if headers.get(name)}
+        # What isn't recorded so far may be later: without a word on it, the server decides by itself.
+        self._trace = {name: headers[name] for name in B3 if headers.get(name, "0") != "0"}
         self.closed: Closed | None = None
         """What the close gave back, once there was one."""
 
@@ -119,7 +129,8 @@ class Predictor:
     def reset(self) -> None:
         """Clear what the server keeps for this predictor, and start its lease again."""
         body = wire.PredictorResetRequest(predictor=wire.PredictorRef(id=self.id))
-        self._transport.send(self._api.reset_predictor_with_http_info, body, headers=self._trace)
+        with self._request("reset") as headers:
+            self._transport.send(self._api.reset_predictor_with_http_info, body, headers=headers)
 
     def close(self, *, force: bool = False) -> Closed:
         """Close the predictor, once; later calls return the same. Never sent twice on its own.
@@ -129,8 +140,11 @@ class Predictor:
         if self.closed is None:
             body = wire.PredictorCloseRequest(predictor=wire.PredictorRef(id=self.id), force=force or None)
             operation = self._api.close_predictor_with_http_info
-            answer = self._transport.send(operation, body, headers=self._trace, repeatable=False)
+            with self._request("close") as headers:
+                answer = self._transport.send(operation, body, headers=headers, repeatable=False)
             self.closed = read_closed(answer.data)
+            if self._session is not None:
+                self._session.send(self._transport)
         return self.closed
 
     def __enter__(self) -> Self:
@@ -156,13 +170,18 @@ class Predictor:
         fields = {"predictor": wire.PredictorRef(id=self.id), "options": to_wire(options), **inputs}
         body = checked(kind, fields)
         deadline_s = options.get("deadline_s")
-        return read_result(self._transport.send(operation, body, headers=self._trace, deadline_s=deadline_s).data)
+        with self._request("predict") as headers:
+            return read_result(self._transport.send(operation, body, headers=headers, deadline_s=deadline_s).data)
 
     def _send_octets(self, octets: Octets, accept: str, feature_limit: int | None) -> Reply[Any]:
         query = {"predictor_id": self.id, "shape": octets.shape, "dtype": octets.dtype, "feature_limit": feature_limit}
         given = {name: value for name, value in query.items() if value is not None}
         operation = functools.partial(predict_octets, self._transport.api, given, octets.data, accept)
-        return self._transport.send(operation, headers=self._trace)
+        with self._request("predict") as headers:
+            return self._transport.send(operation, headers=headers)
+
+    def _request(self, name: str) -> AbstractContextManager[dict[str, str]]:
+        return self._session.request(name) if self._session is not None else nullcontext(self._trace)
 
 
 def _named(inputs: Iterable[Any]) -> list[tuple[str, Any]]:

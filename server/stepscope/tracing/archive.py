@@ -101,8 +101,8 @@ class Archive:
                 run("DELETE FROM names")
                 self._names.clear()
 
-    def parts(self, trace_id: str, owner: str) -> list[Part]:
-        """Return the parts of a trace that an owner may see, in the order in which they came."""
+    def parts(self, trace_id: str, owner: str | None) -> list[Part]:
+        """Return the parts of a trace that an owner may see (None sees all), in the order in which they came."""
         with self._reading() as connection:
             return self._parts(connection, full_id(trace_id), owner)
 
@@ -133,8 +133,8 @@ class Archive:
             rows = connection.execute("SELECT name, tags FROM services").fetchall()
         return {name: msgspec.msgpack.decode(tags, type=dict[str, TagValue]) for name, tags in rows}
 
-    def _parts(self, connection: sqlite3.Connection, trace: str, owner: str) -> list[Part]:
-        select = "SELECT body FROM parts WHERE trace = ? AND owner = ? ORDER BY id LIMIT ?"
+    def _parts(self, connection: sqlite3.Connection, trace: str, owner: str | None) -> list[Part]:
+        select = "SELECT body FROM parts WHERE trace = ? AND owner = coalesce(?, owner) ORDER BY id LIMIT ?"
         return [unpack(body) for (body,) in connection.execute(select, (trace, owner, MOST_PARTS))]
 
     def _use(self, path: Path) -> None:

@@ -144,8 +144,8 @@ class Tracer:
         part = Foreign(trace_id, owner, list(spans))
         self._take(part, _size(part))
 
-    def find(self, trace_id: str, owner: str, *, whole: bool = False) -> Trace | None:
-        """Return a trace as far as an owner may see it: with bounded spans, or `whole`."""
+    def find(self, trace_id: str, owner: str | None, *, whole: bool = False) -> Trace | None:
+        """Return a trace as far as an owner may see it (None for the operator, who sees all), bounded or `whole`."""
         self.flush()
         parts = self._archive.parts(trace_id, owner)
         return self._trace(parts, whole=whole) if parts else None
