@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import tracing
 from benchmarks.serving import MANY_SIDE
 from benchmarks.serving_report import limits, spread
 from benchmarks.sides import OURS
@@ -34,6 +35,7 @@ class Claim:
 def show(found: dict[str, Any], console: Console) -> None:
     """Print the claims that this run can judge."""
     claims = [*_serving(found.get("serving")), *_open_loop(found.get("open_loop")), *_tensors(found.get("tensors"))]
+    claims += _tracing(found.get("tracing"))
     if not claims:
         return
     table = Table(title="What must hold (medians of this run)")
@@ -97,6 +99,15 @@ def _tensors(found: dict[str, Any] | None) -> Iterator[Claim]:
         bound = found["allowed_ms"][way] if found else 0.0
         text = f"a 3x224x224 tensor as {way}: ms over the model"
         yield Claim(text=text, value=Spread.of(values).median, at_most=bound)
+
+
+def _tracing(found: dict[str, Any] | None) -> Iterator[Claim]:
+    for subject, result in (found or {}).get("subjects", {}).items():
+        for side, bound in tracing.ALLOWED[subject].items():
+            lost = Spread.of(tracing.costs(result["points"], side)).median
+            asked = "no level (some are sampled)" if side == "sampled" else "APPLICATION on every request"
+            text = f"{subject}, {result['connections']} connections, {asked}: share of the answers/s lost"
+            yield Claim(text=text, value=lost, at_most=bound)
 
 
 def _of(result: dict[str, Any], side: str, connections: str, key: str) -> float:

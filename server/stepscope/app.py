@@ -105,7 +105,7 @@ def build(settings: Settings, runtime: Runtime | None = None) -> App:
     origins = settings.server.cors_origins
     root = Root(
         contract=contract_app(document, handlers, auth, settings.limits.body_mb * 2**20),
-        pages=pages_app(document, bundle, tracer, auth, settings.traces.jaeger_url),
+        pages=pages_app(document, bundle, tracer, tracer.read_counts, auth, settings.traces.jaeger_url),
         gate=Gate(origins, [*settings.server.names, settings.server.host], any_name=_any_name(settings, auth)),
         start=start,
         stop=stop,

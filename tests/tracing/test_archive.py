@@ -14,7 +14,7 @@ def path(tmp_path):
 
 
 def put(archive, *recorders, now_s=0.0):
-    archive.put([recording_of(each) for each in recorders], [("anonymous", "stepscope", "decode")], now_s)
+    archive.put([recording_of(each, {}) for each in recorders], {("anonymous", "stepscope"): {"decode"}}, now_s)
 
 
 def kept(archive, count):
@@ -23,7 +23,7 @@ def kept(archive, count):
 
 def test_a_part_is_the_same_after_packing():
     for inputs in (1, 500):
-        part = recording_of(recorder(inputs=inputs))
+        part = recording_of(recorder(inputs=inputs), {})
         assert unpack(pack(part)) == part
 
 
@@ -70,7 +70,7 @@ def test_old_ones_are_dropped(path):
 
 
 def test_bytes_are_bounded(path):
-    size = len(pack(recording_of(recorder(1))))
+    size = len(pack(recording_of(recorder(1), {})))
     archive = Archive(path, ArchiveLimits(size_bytes=round(3.5 * size)))
     put(archive, *[recorder(number) for number in range(1, 8)])
     archive.purge()

@@ -117,7 +117,7 @@ def test_a_collector_gets_what_the_store_holds(tmp_path):
 def test_a_burst_is_sent_whole():
     with collector() as (endpoint, received), exporting(endpoint) as exporter:
         for number in range(1, 501):
-            exporter.put(recording_of(recorder(number, inputs=2)))
+            exporter.put(recording_of(recorder(number, inputs=2), {}))
         eventually(lambda: exporter.counts.exported == 500 * 6, 30)
         assert exporter.counts.dropped == 0
     assert len({span.span_id for span, _ in spans_in(received)}) == 3000

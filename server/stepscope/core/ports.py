@@ -27,6 +27,10 @@ Begin = Callable[[Trace, TraceLevel | None, str, float], Recorder | None]
 """Begins to trace a request, by its ids, its level (None for what asks for nothing), its owner and its start."""
 
 
+ReadCounts = Callable[[], Mapping[str, tuple[str, float]]]
+"""Returns counters by name, each with what it counts and how many so far."""
+
+
 class LoadedModel(Protocol):
     """A model's weights on one device. Runs on that device's thread; never async."""
 

@@ -17,6 +17,7 @@ import msgspec
 from stepscope.codecs import octets
 from stepscope.codecs.features import classes, features
 from stepscope.codecs.images import decode, preprocess
+from stepscope.core.addresses import redacted
 from stepscope.core.errors import InputCancelled, InputEmpty, InputFailed, TensorInvalid
 from stepscope.core.manifests import ImageSpec, Manifest
 from stepscope.core.ports import Inputs, LoadedModel
@@ -29,8 +30,6 @@ from stepscope.engine.device import Device, Outcome, Run
 
 WINDOW = 64
 """Inputs that one request has decoded, or under way to a file server, at a time, at least."""
-MOST_URL = 1024
-"""Characters of a URL that a trace tells."""
 INLINE_BYTES = 32 * 1024
 """Encoded bytes up to which decoding here costs less than handing it to another thread."""
 
@@ -148,7 +147,7 @@ class Pipeline:
                 ended = time.perf_counter()
                 work.clock.add(Step.FETCH, ended - started)
                 if work.recorder is not None:
-                    work.recorder.note(NAMES[Step.FETCH], started, ended, work.before + place, {"url": url[:MOST_URL]})
+                    work.recorder.note(NAMES[Step.FETCH], started, ended, work.before + place, {"url": redacted(url)})
         await self._collect(work, [place], await self._submit(work, [place], [item]))
 
     async def _run_windows(self, work: Work) -> None:

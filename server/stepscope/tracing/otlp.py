@@ -10,7 +10,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -25,6 +24,7 @@ from stepscope.core.spans import Span, full_id
 from stepscope.tracing.assembly import spans_of
 from stepscope.tracing.capping import capped
 from stepscope.tracing.recordings import Foreign, Part
+from stepscope.tracing.tracer import Sent
 
 log = logging.getLogger("stepscope.tracing")
 
@@ -36,14 +36,6 @@ CLOSE_S = 2.0
 """How long a stop waits for what is being sent."""
 _KINDS = {"server": SpanKind.SERVER, "client": SpanKind.CLIENT}
 _SCOPE = InstrumentationScope("stepscope")
-
-
-@dataclass(slots=True)
-class Sent:
-    """What became of spans, since the start."""
-
-    exported: int = 0
-    dropped: int = 0
 
 
 class OtlpExporter:

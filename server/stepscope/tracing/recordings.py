@@ -62,8 +62,12 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Part] = msgspec.msgpack.Decoder(Part)
 
 
-def recording_of(recorder: Recorder) -> Recording:
-    """Return what a recorder noted, without what is deeper than its own level."""
+Batches = dict[tuple[int, int], Batch]
+"""Batches by their number and the level that they are seen at: requests share them."""
+
+
+def recording_of(recorder: Recorder, batches: Batches) -> Recording:
+    """Return what a recorder noted, without what is deeper than its own level; `batches` has those made before."""
     return Recording(
         recorder.trace_id,
         recorder.span_id,
@@ -77,7 +81,7 @@ def recording_of(recorder: Recorder) -> Recording:
         recorder.tags,
         recorder.inputs,
         recorder.notes,
-        [_batch(batch, recorder.level) for batch in recorder.batches],
+        [_batch(batch, recorder.level, batches) for batch in recorder.batches],
     )
 
 
@@ -92,7 +96,14 @@ def unpack(data: bytes) -> Part:
     return _decoder.decode(zlib.decompress(data) if data[:1] == _ZLIB else data)
 
 
-def _batch(batch: BatchRecord, level: int) -> Batch:
+def _batch(batch: BatchRecord, level: int, batches: Batches) -> Batch:
+    made = batches.get((batch.number, level))
+    if made is None:
+        made = batches[batch.number, level] = _seen(batch, level)
+    return made
+
+
+def _seen(batch: BatchRecord, level: int) -> Batch:
     return Batch(
         batch.number,
         batch.size,

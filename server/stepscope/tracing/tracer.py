@@ -19,10 +19,10 @@ from stepscope.core.predictions import TraceLevel
 from stepscope.core.recording import Recorder, TagValue
 from stepscope.core.sampling import RateSampler
 from stepscope.core.spans import Span, Trace, TraceQuery
-from stepscope.tracing.archive import Archive
+from stepscope.tracing.archive import Archive, Names, Place
 from stepscope.tracing.assembly import BATCH, HARDWARE, spans_of
 from stepscope.tracing.capping import capped
-from stepscope.tracing.recordings import Foreign, Part, Recording, recording_of
+from stepscope.tracing.recordings import Batches, Foreign, Part, Recording, recording_of
 
 log = logging.getLogger("stepscope.tracing")
 
@@ -34,8 +34,18 @@ FLUSH_S = 5.0
 DROPPED = "dropped"
 
 
+@dataclass(slots=True)
+class Sent:
+    """What became of spans that were to be sent, since the start."""
+
+    exported: int = 0
+    dropped: int = 0
+
+
 class Exporter(Protocol):
     """Where spans go besides."""
+
+    counts: Sent
 
     def put(self, part: Part) -> None:
         """Take a part to be sent; never waits."""
@@ -160,6 +170,21 @@ class Tracer:
         self.flush()
         return self._archive.names(owner)
 
+    def read_counts(self) -> Mapping[str, tuple[str, float]]:
+        """Return what became of traced requests, for metrics."""
+        counts = {
+            "stepscope_trace_notes_kept": (
+                "Notes of traced requests that were kept; a note becomes a span.",
+                self.counts.kept,
+            ),
+            "stepscope_trace_notes_dropped": ("Notes of traced requests that were dropped.", self.counts.dropped),
+        }
+        if self._exporter is not None:
+            sent = self._exporter.counts
+            counts["stepscope_spans_exported"] = ("Spans that a collector took.", sent.exported)
+            counts["stepscope_spans_not_exported"] = ("Spans that couldn't be sent to a collector.", sent.dropped)
+        return counts
+
     def flush(self) -> None:
         """Wait until what was finished before is written."""
         queue = self._queue
@@ -194,7 +219,8 @@ class Tracer:
         waiting = [queue.parts.popleft() for _ in range(len(queue.parts))]
         size = sum(_size(part) for part in waiting)
         try:
-            self._write([recording_of(part) if isinstance(part, Recorder) else part for part in waiting])
+            batches: Batches = {}
+            self._write([recording_of(part, batches) if isinstance(part, Recorder) else part for part in waiting])
             self.counts.kept += size
         except Exception:
             log.exception("%d traced requests can't be written", len(waiting))
@@ -221,19 +247,20 @@ class Tracer:
         if self._unread_drops and isinstance(part, Recording):
             part.tags[DROPPED], self._unread_drops = self._unread_drops, 0
 
-    def _names(self, parts: Sequence[Part]) -> Iterator[tuple[str, str, str]]:
+    def _names(self, parts: Sequence[Part]) -> Names:
+        names: dict[Place, set[str]] = {}
         for part in parts:
             if isinstance(part, Foreign):
-                yield from ((part.owner, span.service, span.name) for span in part.spans)
+                for span in part.spans:
+                    names.setdefault((part.owner, span.service), set()).add(span.name)
                 continue
-            owner, service = part.owner, self._options.service
-            yield owner, service, part.operation
-            yield from {(owner, service, note[0]) for note in part.notes}
+            found = names.setdefault((part.owner, self._options.service), set())
+            found.add(part.operation)
+            found.update([note[0] for note in part.notes])
             for batch in part.batches:
-                yield owner, service, BATCH
-                if batch.samples:
-                    yield owner, service, HARDWARE
-                yield from {(owner, service, mark[0]) for mark in batch.marks}
+                found.add(BATCH)
+                found.update([mark[0] for mark in batch.marks], [HARDWARE] if batch.samples else ())
+        return names
 
     def _found(self, query: TraceQuery, owner: str) -> Iterator[Trace]:
         left = query.limit

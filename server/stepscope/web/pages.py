@@ -15,14 +15,16 @@ from starlette.staticfiles import StaticFiles
 from swagger_ui_bundle import swagger_ui_path
 
 from stepscope.core.errors import StepscopeError, TraceNotFound
-from stepscope.core.ports import Traces
+from stepscope.core.ports import ReadCounts, Traces
 from stepscope.core.trace_summary import summary
 from stepscope.web.auth import Authenticator
 from stepscope.web.context import HEADERS, KEY, trace_headers
+from stepscope.web.metrics import MEDIA_TYPE as MEDIA_TYPE_OF_METRICS
+from stepscope.web.metrics import metrics
 from stepscope.web.problems import MEDIA_TYPE, from_routing, problem
 from stepscope.web.trace_page import render
 
-PATHS = ("/", "/ui", "/openapi.json", "/openapi.yaml", "/favicon.ico")
+PATHS = ("/", "/ui", "/metrics", "/openapi.json", "/openapi.yaml", "/favicon.ico")
 
 _UI = """<!doctype html>
 <html lang="en">
@@ -59,7 +61,12 @@ _HEADERS = {
 
 
 def pages_app(
-    document: dict[str, Any], bundle: Path, traces: Traces, auth: Authenticator, jaeger_url: str = ""
+    document: dict[str, Any],
+    bundle: Path,
+    traces: Traces,
+    counts: ReadCounts,
+    auth: Authenticator,
+    jaeger_url: str = "",
 ) -> Starlette:
     """Build the pages. In the contract that they show, the server that answers stands first."""
     shown = document | {"servers": [{"url": "/", "description": "This server"}]}
@@ -89,6 +96,10 @@ def pages_app(
         trace_id = request.path_params["trace_id"]
         return HTMLResponse(await asyncio.to_thread(_trace_page, traces, trace_id, owner, jaeger_url), headers=_HEADERS)
 
+    async def counters(request: Request) -> Response:
+        auth.authenticate_page(request.scope[HEADERS].get(b"authorization"))
+        return Response(metrics(counts), headers={"content-type": MEDIA_TYPE_OF_METRICS})
+
     async def old_trace(request: Request) -> Response:
         return RedirectResponse(f"/traces/{quote(request.path_params['trace_id'], safe='')}")
 
@@ -100,6 +111,7 @@ def pages_app(
         Route("/openapi.json", openapi_json),
         Route("/openapi.yaml", openapi_yaml),
         Route("/favicon.ico", icon),
+        Route("/metrics", counters),
         Route("/traces/{trace_id}", trace),
         Route("/trace/{trace_id}", old_trace),
         Mount("/ui", StaticFiles(directory=swagger_ui_path)),
