@@ -29,7 +29,23 @@ def test_it_reaches_its_last_line(options, server, files, samples, tmp_path, env
     assert first.startswith("predictor ")
     assert [line.split()[1] for line in labels[:10]] == [str(digit) for digit in range(10)]
     assert labels[10] == "labels "
-    assert last.startswith("http://trace.mlmodelscope.org:16686/api/traces/")
+    site, _, trace_id = last.partition("/api/traces/")
+    assert site == "http://trace.mlmodelscope.org:16686"
+    check_trace(server, trace_id, len(samples[::2]))
+
+
+def check_trace(server, trace_id, urls):
+    """The address that it prints has Jaeger's JSON behind it, with a span for each step of each URL."""
+    answer = requests.get(f"{server}/api/traces/{trace_id}", timeout=60).json()
+    (trace,) = answer["data"]
+    assert trace["traceID"] == trace_id
+    for step in ("fetch", "decode", "preprocess", "queue", "predict", "postprocess"):
+        spans = [span for span in trace["spans"] if span["operationName"] == step]
+        inputs = {tag["value"] for span in spans for tag in span["tags"] if tag["key"] == "input_id"}
+        assert len(spans) == len(inputs) == urls, step
+    for span in trace["spans"]:
+        assert {"traceID", "spanID", "operationName", "references", "startTime", "duration", "tags"} <= set(span)
+        assert trace["processes"][span["processID"]]["serviceName"] == "stepscope"
 
 
 def test_its_close_really_closes_and_open_has_the_headers_that_it_copied(server):
