@@ -202,7 +202,7 @@ async def test_a_clients_own_span_joins_its_trace(client):
     reply = await predicted(client, await opened(client), level="STEP_TRACE")
     trace_id = reply.json()["trace_id"]["id"]
     span = {"span_id": "53995c3f42cd8ad8", "name": "wait", "service": "mine", "start_in_us": 1, "duration_in_us": 2}
-    sent = await client.post("/api/traces", {"trace_id": trace_id, "spans": [span | {"tags": {"a": "b"}}]})
+    sent = await client.post("/api/spans", {"trace_id": trace_id, "spans": [span | {"tags": {"a": "b"}}]})
     assert sent.json() == {"taken": 1}
     trace = await trace_of(client, trace_id)
     own = named(trace, "wait")[0]

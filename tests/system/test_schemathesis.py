@@ -27,7 +27,10 @@ SETTINGS = settings(max_examples=EXAMPLES, deadline=None, derandomize=True, supp
 schema = schemathesis.openapi.from_path(
     CONTRACT, config=SchemathesisConfig.from_path(Path(__file__).with_name("schemathesis.toml"))
 )
-LINKED = ("predictUrls", "predictImages", "predictTensors", "predictDataset", "resetPredictor", "closePredictor")
+LINKED = (
+    *("predictUrls", "predictImages", "predictTensors", "predictDataset", "resetPredictor", "closePredictor"),
+    *("getTrace", "getChromeTrace", "getTraceSummary"),
+)
 
 
 class Known:
@@ -110,7 +113,7 @@ def test_links_lead_from_open_to_close(keyed: Live, known: Known) -> None:
             if (operation, response.status_code) == ("closePredictor", 200):
                 closed.add(used)
 
-    Life.run(settings=settings(SETTINGS, max_examples=4 * EXAMPLES, stateful_step_count=6, phases=[Phase.generate]))
+    Life.run(settings=settings(SETTINGS, max_examples=6 * EXAMPLES, stateful_step_count=8, phases=[Phase.generate]))
     succeeded = {operation for operation, status in answers if status == 200}
     assert succeeded == {"openPredictor", *LINKED}
 

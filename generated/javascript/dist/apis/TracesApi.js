@@ -39,7 +39,7 @@ export class TracesApi extends runtime.BaseAPI {
                 headerParameters["Authorization"] = `Bearer ${tokenString}`;
             }
         }
-        let urlPath = `/api/traces`;
+        let urlPath = `/api/spans`;
         return {
             path: urlPath,
             method: 'POST',

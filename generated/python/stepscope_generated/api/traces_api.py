@@ -323,7 +323,7 @@ class TracesApi:
 
         return self.api_client.param_serialize(
             method='POST',
-            resource_path='/api/traces',
+            resource_path='/api/spans',
             path_params=_path_params,
             query_params=_query_params,
             header_params=_header_params,

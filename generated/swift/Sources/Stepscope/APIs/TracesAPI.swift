@@ -22,7 +22,7 @@ open class TracesAPI {
 
     /**
      Add a client's own spans to a trace
-     - POST /api/traces
+     - POST /api/spans
      - A client that traces sends what it saw itself, such as the time until an answer was there. The spans join the trace of the requests that it made. 
      - Bearer Token:
        - type: http
@@ -32,7 +32,7 @@ open class TracesAPI {
      - returns: RequestBuilder<SpansResponse> 
      */
     open class func addSpansWithRequestBuilder(spansRequest: SpansRequest, apiConfiguration: StepscopeAPIConfiguration = StepscopeAPIConfiguration.shared) -> RequestBuilder<SpansResponse> {
-        let localVariablePath = "/api/traces"
+        let localVariablePath = "/api/spans"
         let localVariableURLString = apiConfiguration.basePath + localVariablePath
         let localVariableParameters = JSONEncodingHelper.encodingParameters(forEncodableObject: spansRequest, codableHelper: apiConfiguration.codableHelper)
 
