@@ -66,7 +66,6 @@ def test_old_ones_are_dropped(path):
     assert kept(archive, 10) == [5, 6, 7, 8, 9, 10]
     archive.purge(2000.0)
     assert kept(archive, 10) == []
-    assert archive.names("anonymous") == {}
 
 
 def test_bytes_are_bounded(path):

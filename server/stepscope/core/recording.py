@@ -33,12 +33,13 @@ MOST_BATCHES = 64
 class BatchRecord:
     """One batch that somebody traces. The runtime fills `marks`, `samples` and `tags`, and narrows the times."""
 
-    __slots__ = ("ended", "level", "marks", "members", "number", "samples", "size", "started", "tags")
+    __slots__ = ("ended", "level", "links", "marks", "number", "samples", "size", "started", "tags")
 
     def __init__(self, size: int, members: list["Recorder"]) -> None:
         self.number = next(_numbers)
         self.size = size
-        self.members = members
+        # Ids, and not the recorders, which refer to this record: a cycle would wait for the garbage collector.
+        self.links = [(member.trace_id, member.span_id) for member in members]
         self.level = max(member.level for member in members)
         self.started = 0.0
         self.ended = 0.0

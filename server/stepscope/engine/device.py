@@ -196,21 +196,28 @@ def _calculation(
 
 def batch_record(batch: Sequence[Ticket]) -> BatchRecord | None:
     """Return the record of a batch that somebody traces; its level is the deepest that one of them asks for."""
+    members = _recorders(batch)
+    return BatchRecord(len(batch), members) if members else None
+
+
+def _recorders(batch: Sequence[Ticket]) -> list[Recorder]:
     traced = [recorder for ticket in batch if (recorder := ticket.run.recorder) is not None]
-    return BatchRecord(len(batch), list({id(recorder): recorder for recorder in traced}.values())) if traced else None
+    return list({id(recorder): recorder for recorder in traced}.values()) if traced else traced
 
 
 def note_batch(record: BatchRecord, batch: Sequence[Ticket], started: float, ended: float) -> None:
     """Tell the recorders of a batch that ran: of their inputs' time in the queue, and on the device."""
     record.started, record.ended = record.started or started, record.ended or ended
-    for recorder in record.members:
+    for recorder in _recorders(batch):
         recorder.batches.append(record)
     for ticket in batch:
         run = ticket.run
         if run.recorder is not None:
             place = run.places[ticket.place]
-            run.recorder.note(NAMES[Step.QUEUE], ticket.entered, started, place)
-            run.recorder.note(NAMES[Step.PREDICT], record.started, record.ended, place, record.number)
+            run.recorder.notes += (
+                (NAMES[Step.QUEUE], ticket.entered, started, place, None),
+                (NAMES[Step.PREDICT], record.started, record.ended, place, record.number),
+            )
 
 
 def predict_each(

@@ -102,9 +102,6 @@ class Archive:
                 newest = "SELECT id, sum(size) OVER (ORDER BY id DESC) AS total FROM parts"
                 keep = (self._limits.size_bytes,)
                 run(f"DELETE FROM parts WHERE id IN (SELECT id FROM ({newest}) WHERE total > ?)", keep)  # noqa: S608
-            if run("SELECT 1 FROM parts LIMIT 1").fetchone() is None:
-                run("DELETE FROM names")
-                self._names.clear()
 
     def parts(self, trace_id: str, owner: str | None) -> list[Part]:
         """Return the parts of a trace that an owner may see (None sees all), in the order in which they came."""

@@ -113,7 +113,7 @@ def _seen(batch: BatchRecord, level: int) -> Batch:
         _visible(batch.marks, level),
         batch.samples if level >= TraceLevel.HARDWARE_TRACE else [],
         batch.tags,
-        [(member.trace_id, member.span_id) for member in batch.members],
+        batch.links,
     )
 
 

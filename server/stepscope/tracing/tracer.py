@@ -1,7 +1,7 @@
 """The way of a traced request: begun with a recorder, finished into a bounded queue, kept by a thread of its own.
 
 On the event loop's side a finished request costs one append. The thread sleeps while nothing is traced, and otherwise
-wakes some twenty times a second, so that it takes many requests at a time and rarely asks for the interpreter.
+wakes some ten times a second, so that it takes many requests at a time and rarely asks for the interpreter.
 """
 
 import logging
@@ -26,9 +26,12 @@ from stepscope.tracing.recordings import Batches, Foreign, Part, Recording, reco
 
 log = logging.getLogger("stepscope.tracing")
 
-ROUND_S = 0.05
+ROUND_S = 0.1
 """How long finished requests are gathered before they are written."""
-PURGE_S = 2.0
+PURGE_S = 10.0
+USUAL_NOTES = 32
+"""Notes up to which a request's names are remembered as a whole: most requests are alike."""
+MOST_USUAL = 1000
 FLUSH_S = 5.0
 """How long a reader waits for what was finished before it asked."""
 DROPPED = "dropped"
@@ -109,6 +112,7 @@ class Tracer:
         self._written = threading.Condition()
         self._stopped = False
         self._purged_s = 0.0
+        self._usual: set[tuple[str, ...]] = set()
         self._thread = threading.Thread(target=self._work, name="tracing", daemon=True)
 
     def start(self) -> None:
@@ -250,6 +254,8 @@ class Tracer:
     def _names(self, parts: Sequence[Part]) -> Names:
         names: dict[Place, set[str]] = {}
         for part in parts:
+            if self._is_usual(part):
+                continue
             if isinstance(part, Foreign):
                 for span in part.spans:
                     names.setdefault((part.owner, span.service), set()).add(span.name)
@@ -261,6 +267,19 @@ class Tracer:
                 found.add(BATCH)
                 found.update([mark[0] for mark in batch.marks], [HARDWARE] if batch.samples else ())
         return names
+
+    def _is_usual(self, part: Part) -> bool:
+        """Say whether a request like this one was written before, so that all its names are known."""
+        if isinstance(part, Foreign) or len(part.notes) > USUAL_NOTES:
+            return False
+        if any(batch.marks or batch.samples for batch in part.batches):
+            return False
+        names = (part.owner, part.operation, *[note[0] for note in part.notes])
+        if names in self._usual:
+            return True
+        if len(self._usual) < MOST_USUAL:
+            self._usual.add(names)
+        return False
 
     def _found(self, query: TraceQuery, owner: str) -> Iterator[Trace]:
         left = query.limit
