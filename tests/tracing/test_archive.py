@@ -53,7 +53,8 @@ def test_another_owner_sees_nothing(path):
 
 def test_the_newest_are_kept(path):
     archive = Archive(path, ArchiveLimits(requests=3))
-    put(archive, *[recorder(number) for number in range(1, 8)])
+    for number in range(1, 8):
+        put(archive, recorder(number))
     archive.purge()
     assert kept(archive, 7) == [5, 6, 7]
 
@@ -70,8 +71,9 @@ def test_old_ones_are_dropped(path):
 
 def test_bytes_are_bounded(path):
     size = len(pack(recording_of(recorder(1), {})))
-    archive = Archive(path, ArchiveLimits(size_bytes=round(3.5 * size)))
-    put(archive, *[recorder(number) for number in range(1, 8)])
+    archive = Archive(path, ArchiveLimits(size_bytes=round(2.5 * size)))
+    for number in range(1, 8):
+        put(archive, recorder(number))
     archive.purge()
     assert kept(archive, 7) == [5, 6, 7]
 

@@ -4,12 +4,14 @@ One thread writes. Readers open connections of their own, which SQLite's write-a
 it. The file is a convenience, not a record: what can't be read is set aside, and without a usable file traces are kept
 in memory.
 
-The table has no index: an id is random, so each insert would write a page of its own for it, which took twice as long
-as all the rest. Looking through ten thousand rows for an id takes milliseconds.
+What comes together is one row, a chunk, with the ids of its traces side by side and no index: an id is random, so an
+index would be written a page for each, and a row for each request takes twice as long as all the rest. Looking through
+ten thousand ids takes milliseconds.
 """
 
 import contextlib
 import logging
+import re
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,18 +26,19 @@ from stepscope.tracing.recordings import Part, Recording, pack, unpack
 
 log = logging.getLogger("stepscope.tracing")
 
-VERSION = 1
+VERSION = 2
 Place = tuple[str, str]
 """An owner, and the program that spans are of."""
 Names = Mapping[Place, set[str]]
 """Names of spans."""
 BUSY_S = 5.0
+_ID = re.compile("[0-9a-f]{32}")
 MOST_PARTS = 2000
 """Requests of one trace that are read; a client may send thousands under one id."""
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS parts (
-    id INTEGER PRIMARY KEY, trace TEXT NOT NULL, owner TEXT NOT NULL, start_ns INTEGER NOT NULL,
-    came_s REAL NOT NULL, size INTEGER NOT NULL, body BLOB NOT NULL
+CREATE TABLE IF NOT EXISTS chunks (
+    id INTEGER PRIMARY KEY, owner TEXT NOT NULL, came_s REAL NOT NULL, first_ns INTEGER NOT NULL,
+    last_ns INTEGER NOT NULL, count INTEGER NOT NULL, size INTEGER NOT NULL, traces BLOB NOT NULL, body BLOB NOT NULL
 );
 CREATE TABLE IF NOT EXISTS names (
     owner TEXT NOT NULL, service TEXT NOT NULL, operation TEXT NOT NULL, PRIMARY KEY (owner, service, operation)
@@ -79,11 +82,13 @@ class Archive:
 
     def put(self, parts: Iterable[Part], names: Names, now_s: float = 0.0) -> None:
         """Keep parts, and the names of their spans. For the writing thread alone."""
-        came_s = now_s or time.time()
-        rows = [_row(part, came_s) for part in parts]
+        by_owner: dict[str, list[Part]] = {}
+        for part in parts:
+            by_owner.setdefault(part.owner, []).append(part)
+        rows = [_row(owner, some, now_s or time.time()) for owner, some in by_owner.items()]
         fresh = [(*place, name) for place, found in names.items() for name in found - self._names.get(place, set())]
         with self._writing:
-            self._writing.executemany("INSERT INTO parts VALUES (NULL, ?, ?, ?, ?, ?, ?)", rows)
+            self._writing.executemany("INSERT INTO chunks VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
             self._writing.executemany("INSERT OR IGNORE INTO names VALUES (?, ?, ?)", fresh)
         for owner, service, name in fresh:
             self._names.setdefault((owner, service), set()).add(name)
@@ -93,33 +98,30 @@ class Archive:
         oldest_s = (now_s or time.time()) - self._limits.age_s
         with self._writing:
             run = self._writing.execute
-            first = run("SELECT id FROM parts WHERE came_s >= ? ORDER BY id LIMIT 1", (oldest_s,)).fetchone()
-            run("DELETE FROM parts WHERE id < ?", first or (2**63 - 1,))
-            last = run("SELECT id FROM parts ORDER BY id DESC LIMIT 1 OFFSET ?", (self._limits.requests,)).fetchone()
-            if last is not None:
-                run("DELETE FROM parts WHERE id <= ?", last)
-            if run("SELECT total(size) FROM parts").fetchone()[0] > self._limits.size_bytes:
-                newest = "SELECT id, sum(size) OVER (ORDER BY id DESC) AS total FROM parts"
-                keep = (self._limits.size_bytes,)
-                run(f"DELETE FROM parts WHERE id IN (SELECT id FROM ({newest}) WHERE total > ?)", keep)  # noqa: S608
+            first = run("SELECT id FROM chunks WHERE came_s >= ? ORDER BY id LIMIT 1", (oldest_s,)).fetchone()
+            run("DELETE FROM chunks WHERE id < ?", first or (2**63 - 1,))
+            for column, limit in (("count", self._limits.requests), ("size", self._limits.size_bytes)):
+                newer = f"SELECT id, sum({column}) OVER (ORDER BY id DESC) - {column} AS newer FROM chunks"  # noqa: S608
+                run(f"DELETE FROM chunks WHERE id IN (SELECT id FROM ({newer}) WHERE newer >= ?)", (limit,))  # noqa: S608
 
     def parts(self, trace_id: str, owner: str | None) -> list[Part]:
         """Return the parts of a trace that an owner may see (None sees all), in the order in which they came."""
+        if not _ID.fullmatch(full_id(trace_id)):
+            return []
         with self._reading() as connection:
             return self._parts(connection, full_id(trace_id), owner)
 
     def search(self, query: TraceQuery, owner: str) -> Iterator[list[Part]]:
         """Yield the traces of an owner that began in the query's time, newest first, as their parts."""
-        select = "SELECT trace, id, start_ns FROM parts WHERE owner = ? ORDER BY start_ns DESC"
-        ids: dict[str, list[int]] = {}
-        begun: set[str] = set()
+        select = "SELECT body FROM chunks WHERE owner = ? AND last_ns >= ? AND first_ns <= ? ORDER BY last_ns DESC"
+        seen: set[str] = set()
         with self._reading() as connection:
-            for trace, number, start_ns in connection.execute(select, (owner,)):
-                ids.setdefault(trace, []).append(number)
-                if query.start_ns <= start_ns <= query.end_ns:
-                    begun.add(trace)
-            for trace in (trace for trace in ids if trace in begun):
-                yield [self._part(connection, number) for number in sorted(ids[trace])[:MOST_PARTS]]
+            for (body,) in connection.execute(select, (owner, query.start_ns, query.end_ns)):
+                for trace, parts in _by_trace(_unpacked(body)).items():
+                    if trace in seen or not any(query.start_ns <= _start_ns(part) <= query.end_ns for part in parts):
+                        continue
+                    seen.add(trace)
+                    yield parts if self._is_whole(connection, trace, owner) else self._parts(connection, trace, owner)
 
     def names(self, owner: str) -> dict[str, list[str]]:
         """Return the operations of each service, as far as an owner may see them."""
@@ -136,13 +138,16 @@ class Archive:
             rows = connection.execute("SELECT name, tags FROM services").fetchall()
         return {name: msgspec.msgpack.decode(tags, type=dict[str, TagValue]) for name, tags in rows}
 
-    def _parts(self, connection: sqlite3.Connection, trace: str, owner: str | None) -> list[Part]:
-        select = "SELECT body FROM parts WHERE trace = ? AND owner = coalesce(?, owner) ORDER BY id LIMIT ?"
-        return [unpack(body) for (body,) in connection.execute(select, (trace, owner, MOST_PARTS))]
+    def _is_whole(self, connection: sqlite3.Connection, trace: str, owner: str) -> bool:
+        """Say whether all parts of a trace lie in one chunk."""
+        count = "SELECT count(*) FROM (SELECT 1 FROM chunks WHERE owner = ? AND instr(traces, ?) LIMIT 2)"
+        return bool(connection.execute(count, (owner, bytes.fromhex(trace))).fetchone()[0] == 1)
 
-    def _part(self, connection: sqlite3.Connection, number: int) -> Part:
-        (body,) = connection.execute("SELECT body FROM parts WHERE id = ?", (number,)).fetchone()
-        return unpack(body)
+    def _parts(self, connection: sqlite3.Connection, trace: str, owner: str | None) -> list[Part]:
+        select = "SELECT body FROM chunks WHERE owner = coalesce(?, owner) AND instr(traces, ?) ORDER BY id LIMIT ?"
+        chunks = connection.execute(select, (owner, bytes.fromhex(trace), MOST_PARTS))
+        found = [part for (body,) in chunks for part in _unpacked(body) if full_id(part.trace_id) == trace]
+        return found[:MOST_PARTS]
 
     def _use(self, path: Path) -> None:
         """Take a file that is there, or make it; fall back to memory."""
@@ -177,9 +182,23 @@ def _is_usable(address: str) -> bool:
         return False
 
 
-def _row(part: Part, now_s: float) -> Sequence[object]:
-    body = pack(part)
-    return full_id(part.trace_id), part.owner, _start_ns(part), now_s, len(body), body
+def _row(owner: str, parts: Sequence[Part], came_s: float) -> Sequence[object]:
+    body = msgspec.msgpack.encode([pack(part) for part in parts])
+    starts = [_start_ns(part) for part in parts]
+    traces = bytes.fromhex("".join([full_id(part.trace_id) for part in parts]))
+    return owner, came_s, min(starts), max(starts), len(parts), len(body), traces, body
+
+
+def _by_trace(parts: Sequence[Part]) -> dict[str, list[Part]]:
+    """Return the parts of each trace in their order; the trace that began last stands first."""
+    found: dict[str, list[Part]] = {}
+    for part in parts:
+        found.setdefault(full_id(part.trace_id), []).append(part)
+    return dict(sorted(found.items(), key=lambda item: -_start_ns(item[1][0])))
+
+
+def _unpacked(body: bytes) -> list[Part]:
+    return [unpack(packed) for packed in msgspec.msgpack.decode(body, type=list[bytes])]
 
 
 def _start_ns(part: Part) -> int:
