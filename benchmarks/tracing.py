@@ -86,13 +86,14 @@ def costs(points: dict[str, list[dict[str, float]]], side: str) -> Sequence[floa
 
 def _show(found: dict[str, Any], console: Console) -> None:
     table = Table(title="what tracing costs")
-    for column in ("model", "connections", "asked for", "answers/s", "ms (p50)", "lost", "allowed"):
+    for column in ("model", "connections", "asked for", "answers/s", "ms (p50)", "CPU ms each", "lost", "allowed"):
         table.add_column(column, justify="right")
     for name, result in found["subjects"].items():
         for side, points in result["points"].items():
-            rate, p50 = (str(Spread.of([point[key] for point in points])) for key in ("requests_per_s", "p50_ms"))
+            keys = ("requests_per_s", "p50_ms", "cpu_ms")
+            rate, p50, cpu = (str(Spread.of([point[key] for point in points])) for key in keys)
             lost = Spread.of(costs(result["points"], side))
             allowed = f"{ALLOWED[name][side]:.0%}" if side in ALLOWED[name] else ""
             shown = "" if side == "none" else f"{lost.median:.1%} [dim]{lost.least:.1%} to {lost.most:.1%}[/]"
-            table.add_row(name, str(result["connections"]), side, rate, p50, shown, allowed)
+            table.add_row(name, str(result["connections"]), side, rate, p50, cpu, shown, allowed)
     console.print(table)
