@@ -13,6 +13,7 @@ from stepscope.core.tuning import (
     Verdict,
     Way,
     choose,
+    contenders,
     ladder,
     largest_measured,
     step_of,
@@ -65,6 +66,25 @@ def test_the_choice_is_never_much_slower_than_the_fastest(pairs: list[tuple[floa
     table = [candidate("eager", 1.0, 1.0), *[candidate(f"way{at}", *pair) for at, pair in enumerate(pairs)]]
     for size, one in zip((1, 64), choose(table, [1, 64]), strict=True):
         assert one.speedup(size) * 1.06 >= max(each.speedup(size) for each in table)
+
+
+def test_the_fastest_at_one_size_is_still_a_contender_after_it_gave_way() -> None:
+    table = [candidate("eager", 1.0, 1.0), candidate("frozen", 2.0, 2.9), candidate("even", 1.95, 3.0)]
+    assert [one.way for one in choose(table, [1, 64])] == ["even", "even"]
+    later = candidate("channels_last", 1.2, 4.0)
+    assert [one.way for one in choose([*table, later], [1, 64])] == ["frozen", "channels_last"]
+    assert "frozen" in {one.way for one in contenders(table, [1, 64])}
+
+
+@given(st.lists(st.tuples(st.floats(0.9, 1.2), st.floats(0.9, 1.2)), max_size=8))
+def test_nothing_that_is_chosen_at_the_end_was_given_back_before(pairs: list[tuple[float, float]]) -> None:
+    table: list[Candidate] = []
+    kept = {"eager"}
+    for at, pair in enumerate([(1.0, 1.0), *pairs]):
+        way = f"way{at}" if at else "eager"
+        table.append(candidate(way, *pair))
+        kept = {one.way for one in contenders(table, [1, 64])} & (kept | {way}) | {"eager"}
+    assert {one.way for one in choose(table, [1, 64])} <= kept
 
 
 def test_thread_counts_are_powers_of_two_and_all_cores() -> None:

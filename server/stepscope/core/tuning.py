@@ -148,6 +148,25 @@ def choose(candidates: Sequence[Candidate], sizes: Sequence[int]) -> list[Candid
     Only candidates with a timing at every size count, the first of them is eager. Each copy takes the memory of the
     model once more, so another way must be worth it.
     """
+    best, near = _leaders(candidates, sizes)
+    # Eager is there anyway and wins a draw.
+    eager = [one for one in near if one.way == str(EAGER)]
+    fastest = sorted(near, key=lambda one: -sum(one.speedup(size) for size in sizes))
+    return (eager or fastest)[:1] * len(sizes) or best
+
+
+def contenders(candidates: Sequence[Candidate], sizes: Sequence[int]) -> list[Candidate]:
+    """Return all that `choose` may still keep when more candidates come.
+
+    These are more than it would keep now: the fastest at one size gives way to one that is near at all sizes, and is
+    wanted again once that one is too far behind a later one.
+    """
+    best, near = _leaders(candidates, sizes)
+    return best + near
+
+
+def _leaders(candidates: Sequence[Candidate], sizes: Sequence[int]) -> tuple[list[Candidate], list[Candidate]]:
+    """Return the fastest candidate at each size, and all that are near the fastest at every size."""
     able = [candidate for candidate in candidates if all(candidate.speedup(size) > 0 for size in sizes)]
     best = [max(able, key=lambda one, at=size: one.speedup(at)) for size in sizes]  # type: ignore[misc]
     near = [
@@ -155,10 +174,7 @@ def choose(candidates: Sequence[Candidate], sizes: Sequence[int]) -> list[Candid
         for one in able
         if all(one.speedup(size) * WORTH >= top.speedup(size) for size, top in zip(sizes, best, strict=True))
     ]
-    # Eager is there anyway and wins a draw.
-    eager = [one for one in near if one.way == str(EAGER)]
-    fastest = sorted(near, key=lambda one: -sum(one.speedup(size) for size in sizes))
-    return (eager or fastest)[:1] * len(sizes) or best
+    return best, near
 
 
 def thread_counts(cores: int) -> list[int]:

@@ -25,6 +25,7 @@ from stepscope.core.tuning import (
     Verdict,
     Way,
     choose,
+    contenders,
     ladder,
     largest_measured,
     thread_counts,
@@ -230,8 +231,8 @@ class _Tuning:
         )
 
     def _drop_losers(self) -> None:
-        """Give back the copies of the model that no choice so far needs."""
-        leading = {candidate.way for candidate in choose(self._candidates, self._sizes)}
+        """Give back the copies of the model that can't be chosen any more."""
+        leading = {candidate.way for candidate in contenders(self._candidates, self._sizes)}
         self._runs = {name: run for name, run in self._runs.items() if name in leading}
 
     def _chosen(self) -> Tuned:
@@ -240,7 +241,9 @@ class _Tuning:
             replace(candidate, verdict=Verdict.CHOSEN) if candidate.way in winners else candidate
             for candidate in self._candidates
         ]
-        return Tuned(execution=self._execution(self._choices(winners)), runs=self._runs)
+        choices = self._choices(winners)
+        runs = {name: run for name, run in self._runs.items() if name in winners}
+        return Tuned(execution=self._execution(choices), runs=runs)
 
     def _choices(self, winners: Sequence[str]) -> tuple[Choice, ...]:
         """Return one choice for all sizes, or two with the size from which the second one is the better."""
