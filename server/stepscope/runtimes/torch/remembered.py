@@ -14,7 +14,7 @@ import msgspec
 import torch
 
 from stepscope.core.manifests import Manifest
-from stepscope.core.tuning import Execution
+from stepscope.core.tuning import WAYS, Execution
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +68,7 @@ def key_of(manifest: Manifest, device: torch.device, asked: str) -> str:
     inputs = [[entry.type, repr(entry.spec)] for entry in manifest.inputs]
     facts = {
         "format": FORMAT,
+        "ways": sorted(WAYS),
         "files": [_digest(path) for path in [*paths, *_examples(manifest)] if path is not None],
         "architecture": [weights.architecture, repr(sorted(weights.arguments.items()))],
         "inputs": inputs,
