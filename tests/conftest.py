@@ -13,6 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from stepscope.settings import Settings
     from tests.web.asgi import Client
+    from tests.store.postgresql import Postgresql
     from tests.web.schemas import Contract
     from tests.web.servers import Loading
 
@@ -38,6 +39,28 @@ def contract() -> Iterator[Contract]:
         yield judge
 
 
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Postgresql]:
+    """A PostgreSQL for all tests, each with a database of its own."""
+    yield from _postgresql()
+
+
+@pytest.fixture
+def own_postgresql() -> Iterator[Postgresql]:
+    """A PostgreSQL for one test, which may stop it."""
+    yield from _postgresql()
+
+
+def _postgresql() -> Iterator[Postgresql]:
+    from tests.store.postgresql import programs, running
+
+    folder = programs()
+    if folder is None:
+        pytest.skip("PostgreSQL isn't here: install Debian's package postgresql")
+    with running(folder) as server:
+        yield server
+
+
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
     """A model repository for the echo runtime."""
@@ -60,7 +83,9 @@ def settings(models: Path, tmp_path: Path) -> Callable[..., Settings]:
 
     def make(**sections: dict[str, Any]) -> Settings:
         own = {"folders": [models], "builtin": False, "cache": tmp_path / "cache"}
-        return Settings.model_validate({**sections, "models": own | sections.get("models", {})})
+        # A database for each of hundreds of servers would take minutes; tests of the store have theirs.
+        store = {"url": "memory:"} | sections.get("store", {})
+        return Settings.model_validate({**sections, "models": own | sections.get("models", {}), "store": store})
 
     return make
 

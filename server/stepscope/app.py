@@ -18,7 +18,7 @@ from stepscope import __version__
 from stepscope.core.admission import AdmissionLimits
 from stepscope.core.errors import TraceNotFound
 from stepscope.core.manifests import Manifest
-from stepscope.core.ports import Runtime
+from stepscope.core.ports import Runtime, Store
 from stepscope.core.predictions import DeviceRef, ModelRef
 from stepscope.core.spans import Trace
 from stepscope.core.tuning import Execution, TuningOptions
@@ -36,8 +36,10 @@ from stepscope.engine.pipeline import Pipeline
 from stepscope.engine.plans import Plans
 from stepscope.engine.predictors import Predictors
 from stepscope.engine.weights import Weights
-from stepscope.settings import BUILTIN, Settings, telemetry
+from stepscope.settings import BUILTIN, MEMORY, SQLITE, Settings, telemetry
+from stepscope.store.cached import CachedStore
 from stepscope.store.memory import MemoryStore
+from stepscope.store.sql import SqlStore
 from stepscope.tracing.archive import Archive, ArchiveLimits
 from stepscope.tracing.tracer import Tracer, TracerOptions
 from stepscope.web.auth import Authenticator
@@ -49,6 +51,9 @@ from stepscope_api import models as wire
 
 COLLECT_AFTER = 20_000
 """Objects made, less those gone, after which the collector looks for cycles among the young ones."""
+
+FLUSH_S = 1.0
+"""How long a predictor's use may wait to be written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +78,10 @@ def build(settings: Settings, runtime: Runtime | None = None) -> App:
     folders = repositories(settings)
     catalog = Catalog(folders, [(runtime.framework_name, runtime.framework_version)], settings.models.aliases)
     datasets = Datasets(folders)
-    engine = _engine(settings, runtime, fetcher, catalog)
+    store = _store(settings)
+    engine = _engine(settings, runtime, fetcher, catalog, store)
+    if isinstance(store, CachedStore):
+        store.removed = engine.dismiss
     tracer = _tracer(settings)
     bundle = contract_path()
     document = load_document(bundle)
@@ -89,6 +97,8 @@ def build(settings: Settings, runtime: Runtime | None = None) -> App:
     async def start() -> None:
         catalog.scan()
         datasets.scan()
+        if isinstance(store, CachedStore):
+            await store.start()
         await fetcher.start()
         await engine.start()
         tracer.start()
@@ -100,6 +110,8 @@ def build(settings: Settings, runtime: Runtime | None = None) -> App:
     async def stop() -> None:
         await engine.stop()
         await fetcher.close()
+        if isinstance(store, CachedStore):
+            await store.stop()
         await asyncio.to_thread(tracer.stop)
 
     origins = settings.server.cors_origins
@@ -177,12 +189,12 @@ def agent(settings: Settings, runtime: Runtime) -> wire.Agent:
     )
 
 
-def _engine(settings: Settings, runtime: Runtime, fetcher: Fetcher, catalog: Catalog) -> Engine:
+def _engine(settings: Settings, runtime: Runtime, fetcher: Fetcher, catalog: Catalog, store: Store) -> Engine:
     weights = Weights(fetcher, settings.models.cache.expanduser())
     return Engine(
         catalog=catalog,
         runtime=runtime,
-        predictors=Predictors(MemoryStore(), settings.predict.lease_s),
+        predictors=Predictors(store, settings.predict.lease_s),
         models=Models(runtime, weights.find, _memory_limit(settings, runtime)),
         plans=Plans(catalog, weights.find),
         pipeline=Pipeline(fetcher, workers=psutil.cpu_count() or 1),
@@ -192,6 +204,30 @@ def _engine(settings: Settings, runtime: Runtime, fetcher: Fetcher, catalog: Cat
             timeout_s=settings.predict.timeout_s,
         ),
     )
+
+
+def _store(settings: Settings) -> MemoryStore | CachedStore:
+    if settings.store.url == MEMORY:
+        return MemoryStore()
+    return CachedStore(SqlStore(store_url(settings)), flush_s=min(FLUSH_S, settings.predict.lease_s / 20))
+
+
+def store_url(settings: Settings) -> str:
+    """Return where records are kept."""
+    return settings.store.url or f"{SQLITE}{settings.models.cache.expanduser() / 'store.sqlite'}"
+
+
+def prepare_store(settings: Settings) -> None:
+    """Bring the store's tables up to date. Raises `SettingsInvalid`."""
+    if settings.store.url != MEMORY:
+        asyncio.run(_prepare(SqlStore(store_url(settings))))
+
+
+async def _prepare(store: SqlStore) -> None:
+    try:
+        await store.start()
+    finally:
+        await store.stop()
 
 
 def traces_file(settings: Settings) -> Path:

@@ -68,6 +68,7 @@ def _serve(loaded: settings.Settings) -> None:
     sock = web.listen(loaded.server.host, loaded.server.port)
     address, port = sock.getsockname()[:2]
     loaded = settings.bound(loaded, port)
+    app.prepare_store(loaded)
     built = app.build(loaded)
     shown = f"[{address}]" if ":" in address else address
     click.echo(f"Stepscope {__version__} listens on http://{shown}:{port} (Swagger UI: http://{shown}:{port}/ui)")

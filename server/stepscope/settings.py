@@ -20,6 +20,8 @@ from stepscope.core.errors import SettingsInvalid
 
 DEFAULT_FILE = "stepscope.toml"
 PREFIX = "STEPSCOPE_"
+MEMORY, SQLITE = "memory:", "sqlite:"
+"""How the store's addresses begin, beside PostgreSQL's."""
 
 BUILTIN = Path(__file__).parent / "builtin"
 """The model repository that ships."""
@@ -41,6 +43,8 @@ class Server(Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     insecure: bool = False
     """Whether a wider bind than this machine is allowed without keys."""
+    processes: Annotated[int, Field(ge=1, le=256)] = 1
+    """Server processes on the one address, which share the store."""
     shutdown_s: Positive = 30.0
     """How long requests under way may take after the signal to stop."""
     names: list[str] = []
@@ -69,6 +73,13 @@ class Models(Section):
     """Weights kept loaded on a device at most; 0 means half of its memory."""
     aliases: dict[str, str] = {"BVLC-AlexNet": "lenet"}
     """Names that stand for a model's when no model has them. The one here is what old example clients ask for."""
+
+
+class Store(Section):
+    """Where predictors are kept."""
+
+    url: str = ""
+    """`sqlite:PATH`, `postgresql://...` or `memory:`; `store.sqlite` in the models' cache if not given."""
 
 
 class Predict(Section):
@@ -145,6 +156,7 @@ class Settings(Section):
     server: Server = Server()
     auth: Auth = Auth()
     models: Models = Models()
+    store: Store = Store()
     predict: Predict = Predict()
     tuning: Tuning = Tuning()
     limits: Limits = Limits()
@@ -188,6 +200,8 @@ def load(file: Path | None, options: Mapping[str, Mapping[str, Any]], environmen
     except ValidationError as fault:
         raise SettingsInvalid(_told(fault)) from fault
     _check_bind(settings)
+    if settings.server.processes > 1 and settings.store.url == MEMORY:
+        raise SettingsInvalid("Several processes need a store that they can share: another [store] url than memory:.")
     return settings
 
 
@@ -211,6 +225,9 @@ def _read(file: Path | None) -> Document:
             raise SettingsInvalid(f"{path}: {section} is a section; write [{section}] and its keys below.")
     _from_where_it_stands(document.get("models", {}), path.parent)
     _from_where_it_stands(document.get("traces", {}), path.parent)
+    store = document.get("store", {})
+    if str(store.get("url", "")).startswith(SQLITE):
+        store["url"] = SQLITE + str(path.parent.absolute() / Path(store["url"].removeprefix(SQLITE)).expanduser())
     return document
 
 
@@ -279,8 +296,8 @@ def _told(fault: ValidationError) -> str:
         if error["type"] == "extra_forbidden":
             lines.append(f"{key} is unknown.{_near(key, known_keys() if '.' in key else list(Settings.model_fields))}")
         else:
-            # Instead of a key's digest somebody may have written the key.
-            shown = "" if key.startswith("auth.") else f" (it is {error['input']!r})"
+            # Instead of a key's digest somebody may have written the key; a database's address may hold a password.
+            shown = "" if key.startswith(("auth.", "store.")) else f" (it is {error['input']!r})"
             lines.append(f"{key}: {error['msg']}{shown}")
     return "The configuration can't be used. " + " ".join(lines)
 

@@ -75,7 +75,9 @@ class Process:
             stderr=subprocess.PIPE,
             text=True,
             cwd=cwd,
-            env={k: v for k, v in os.environ.items() if not k.startswith("STEPSCOPE_")} | environment,
+            env={k: v for k, v in os.environ.items() if not k.startswith("STEPSCOPE_")}
+            | {"STEPSCOPE_MODELS__CACHE": str(cwd / "cache")}
+            | environment,
         )
         self.address = ""
 

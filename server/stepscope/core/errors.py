@@ -19,7 +19,8 @@ StepscopeError
 ├── Refused                 not now; nothing was done
 │   ├── Overloaded            the server is full
 │   ├── TooManyRequests       this caller's share is used up
-│   └── ShuttingDown          the server is about to stop
+│   ├── ShuttingDown          the server is about to stop
+│   └── StoreUnavailable      the database doesn't answer
 ├── DeadlineExceeded        the time that the caller gave is over
 ├── ModelUnavailable        the model is known but can't be loaded here
 ├── InternalFailure         a fault of ours
@@ -247,6 +248,13 @@ class ShuttingDown(Refused):
 
     def __init__(self) -> None:
         super().__init__("The server is shutting down. Try another one, or this one later.", 5.0)
+
+
+class StoreUnavailable(Refused):
+    """The database that holds the records doesn't answer. A change that was sent may still have been made."""
+
+    def __init__(self) -> None:
+        super().__init__("The server's database doesn't answer. Try again in a moment.", 2.0)
 
 
 class DeadlineExceeded(StepscopeError):

@@ -32,8 +32,8 @@ class PredictorRecord:
         return self.used_at + self.lease
 
     def used(self, now: datetime) -> "PredictorRecord":
-        """Return the record with its lease started again."""
-        return replace(self, used_at=now)
+        """Return the record with its lease started again; a use before the last one changes nothing."""
+        return replace(self, used_at=now) if now > self.used_at else self
 
 
 def admitted(record: PredictorRecord | None, predictor_id: str, owner: str, now: datetime) -> PredictorRecord:

@@ -1,13 +1,14 @@
 """The one door for every dialect: open, predict, close."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from stepscope.core.admission import Admission, AdmissionLimits
-from stepscope.core.errors import DeadlineExceeded, ShuttingDown
+from stepscope.core.errors import DeadlineExceeded, ShuttingDown, StoreUnavailable
 from stepscope.core.lifecycle import PredictorRecord
 from stepscope.core.manifests import Manifest
 from stepscope.core.ports import Runtime
@@ -67,6 +68,7 @@ class Engine:
         self._limits = limits
         self._devices: Mapping[DeviceRef, Device] = {ref: Device(str(ref)) for ref in runtime.devices()}
         self._sweeper: asyncio.Task[None] | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
         self._draining = False
 
     @property
@@ -120,7 +122,8 @@ class Engine:
                 if options.persist:
                     self._models.keep(manifest, device)
         except BaseException as fault:
-            await self._predictors.close(record.id, owner)
+            with contextlib.suppress(StoreUnavailable):  # nobody knows its id, and its lease will end
+                await self._predictors.close(record.id, owner)
             await self._models.leave(record.id)
             if isinstance(fault, TimeoutError):
                 raise DeadlineExceeded(limit_s) from None
@@ -184,6 +187,16 @@ class Engine:
             trace_level=record.options.trace_level,
         )
 
+    def dismiss(self, predictor_id: str) -> None:
+        """Give back what is held for a predictor that another process closed."""
+        task = asyncio.ensure_future(self._leave(predictor_id))
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+    async def _leave(self, predictor_id: str) -> None:
+        self._plans.forget(predictor_id)
+        await self._models.leave(predictor_id)
+
     async def _predict(
         self,
         record: PredictorRecord,
@@ -246,8 +259,7 @@ class Engine:
         """Give back what expired predictors hold, and forget those that expired long ago."""
         for user in self._models.users():
             if await self._predictors.expired(user):
-                self._plans.forget(user)
-                await self._models.leave(user)
+                await self._leave(user)
         await self._predictors.purge()
 
     async def _sweep_on(self) -> None:
@@ -255,5 +267,7 @@ class Engine:
             await asyncio.sleep(SWEEP_S)
             try:
                 await self.sweep()
+            except StoreUnavailable:
+                log.debug("the sweep waits for the store")
             except Exception:
                 log.exception("the sweep of expired predictors failed; it goes on")

@@ -1,1 +1,1 @@
-"""Where records live behind `core.ports.Store`. Imports only core."""
+"""Where records live behind `core.ports.Store`. Imports only core; the only importer of SQLAlchemy and its drivers."""

@@ -51,6 +51,7 @@ PROBLEMS: Mapping[type[errors.StepscopeError], Entry] = {
     errors.Overloaded: Entry(503, "overloaded", "Overloaded"),
     errors.TooManyRequests: Entry(429, "too-many-requests", "Too many requests"),
     errors.ShuttingDown: Entry(503, "shutting-down", "Shutting down"),
+    errors.StoreUnavailable: Entry(503, "store-unavailable", "Store unavailable"),
     errors.DeadlineExceeded: Entry(504, "deadline-exceeded", "Deadline exceeded"),
     errors.ModelUnavailable: Entry(503, "model-unavailable", "Model unavailable"),
     errors.InternalFailure: Entry(500, "internal-failure", "Internal failure"),
