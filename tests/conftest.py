@@ -12,8 +12,8 @@ import pytest
 
 if TYPE_CHECKING:
     from stepscope.settings import Settings
-    from tests.web.asgi import Client
     from tests.store.postgresql import Postgresql
+    from tests.web.asgi import Client
     from tests.web.schemas import Contract
     from tests.web.servers import Loading
 

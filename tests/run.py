@@ -4,27 +4,41 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 
 def main() -> int:
     """Return pytest's exit code."""
     arguments = sys.argv[1:]
-    if not _chromium():
+    if not _installed("chromium", _chromium):
         print("Chromium isn't here and can't be installed: the browser tests are LEFT OUT of this run.", flush=True)
         arguments += ["--deselect", "tests/browser"]
+    if not _installed("postgresql", _postgresql):
+        print("PostgreSQL isn't here and can't be installed: its tests are SKIPPED in this run.", flush=True)
     return subprocess.run([sys.executable, "-m", "pytest", *arguments], check=False).returncode
 
 
 def _chromium() -> bool:
-    if shutil.which("chromium"):
+    return shutil.which("chromium") is not None
+
+
+def _postgresql() -> bool:
+    # Debian keeps each version's programs in a folder of its own, out of the path.
+    return shutil.which("initdb") is not None or any(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+
+
+def _installed(package: str, is_here: Callable[[], bool]) -> bool:
+    """Install a Debian package unless what it brings is here; say whether it is here then."""
+    if is_here():
         return True
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         return False
-    print("Installing Chromium for the browser tests (once) ...", flush=True)
+    print(f"Installing {package} for the tests (once) ...", flush=True)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in ("update -qq", "install -y -qq --no-install-recommends chromium"):
+    for command in ("update -qq", "install -y -qq --no-install-recommends " + package):
         subprocess.run(["apt-get", *command.split()], check=False, stdout=subprocess.DEVNULL, env=environment)
-    return shutil.which("chromium") is not None
+    return is_here()
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from stepscope import __version__
 from stepscope.core.admission import AdmissionLimits
 from stepscope.core.errors import TraceNotFound
 from stepscope.core.manifests import Manifest
-from stepscope.core.ports import Runtime, Store
+from stepscope.core.ports import Counts, Runtime, Store
 from stepscope.core.predictions import DeviceRef, ModelRef
 from stepscope.core.spans import Trace
 from stepscope.core.tuning import Execution, TuningOptions
@@ -45,8 +45,10 @@ from stepscope.tracing.tracer import Tracer, TracerOptions
 from stepscope.web.auth import Authenticator
 from stepscope.web.contract import contract_app, load_document
 from stepscope.web.gate import Gate
+from stepscope.web.metrics import Metrics
 from stepscope.web.pages import pages_app
 from stepscope.web.root import Root
+from stepscope.web.tallies import WRITE_S, Tallies
 from stepscope_api import models as wire
 
 COLLECT_AFTER = 20_000
@@ -66,13 +68,16 @@ class App:
     tracer: Tracer
 
 
-def build(settings: Settings, runtime: Runtime | None = None) -> App:
-    """Build a server from its settings. The torch runtime is taken unless another one is given."""
+def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies | None = None) -> App:
+    """Build a server from its settings. The torch runtime is taken unless another one is given.
+
+    `tallies` is where this process counts when it is one of several.
+    """
     if runtime is None:
         from stepscope.runtimes.torch import TorchRuntime  # torch takes seconds to import: only a server needs it
 
         # The event loop needs a core of its own, or every answer waits for the model.
-        threads = max(1, (os.cpu_count() or 1) - 1)
+        threads = max(1, _cores(settings) - 1)
         runtime = TorchRuntime(threads, tuning_options(settings), settings.models.cache.expanduser() / "tuning")
     fetcher = Fetcher(_fetch_limits(settings))
     folders = repositories(settings)
@@ -94,6 +99,13 @@ def build(settings: Settings, runtime: Runtime | None = None) -> App:
     }
     auth = Authenticator(settings.auth.keys)
 
+    def read_counts() -> Counts:
+        answered = ("Requests that were answered.", float(root.answered))
+        return {"stepscope_requests": answered, **tracer.read_counts()}
+
+    metrics = Metrics(read_counts, tallies)
+    publishing: list[asyncio.Task[None]] = []
+
     async def start() -> None:
         catalog.scan()
         datasets.scan()
@@ -102,12 +114,16 @@ def build(settings: Settings, runtime: Runtime | None = None) -> App:
         await fetcher.start()
         await engine.start()
         tracer.start()
+        if tallies is not None:
+            publishing.append(asyncio.create_task(_publish(metrics)))
         # What start-up made stays for good; a collection after each close (200 ms otherwise) needn't look at it.
         gc.freeze()
         # A prediction makes hundreds of objects that live until its answer: by default each would cause a collection.
         gc.set_threshold(COLLECT_AFTER)
 
     async def stop() -> None:
+        for task in publishing:
+            task.cancel()
         await engine.stop()
         await fetcher.close()
         if isinstance(store, CachedStore):
@@ -117,13 +133,19 @@ def build(settings: Settings, runtime: Runtime | None = None) -> App:
     origins = settings.server.cors_origins
     root = Root(
         contract=contract_app(document, handlers, auth, settings.limits.body_mb * 2**20),
-        pages=pages_app(document, bundle, tracer, tracer.read_counts, auth, settings.traces.jaeger_url),
+        pages=pages_app(document, bundle, tracer, metrics, auth, settings.traces.jaeger_url),
         gate=Gate(origins, [*settings.server.names, settings.server.host], any_name=_any_name(settings, auth)),
         start=start,
         stop=stop,
         finish=tracer.finish,
     )
     return App(root=root, asgi=_with_cors(root, origins), engine=engine, tracer=tracer)
+
+
+async def _publish(metrics: Metrics) -> None:
+    while True:
+        metrics.publish()
+        await asyncio.sleep(WRITE_S)
 
 
 def repositories(settings: Settings) -> list[Path]:
@@ -158,8 +180,17 @@ def tuning_options(settings: Settings) -> TuningOptions:
     """Return how much is tried to make models run faster."""
     tuning = settings.tuning
     return TuningOptions(
-        enabled=tuning.enabled, budget_s=tuning.budget_s, compile=tuning.compile, cap=settings.predict.batch_size
+        enabled=tuning.enabled,
+        budget_s=tuning.budget_s,
+        compile=tuning.compile,
+        cap=settings.predict.batch_size,
+        cores=_cores(settings) if settings.server.processes > 1 else None,
     )
+
+
+def _cores(settings: Settings) -> int:
+    """Return the cores that are a process's share."""
+    return max(1, (psutil.cpu_count() or 1) // settings.server.processes)
 
 
 def contract_path() -> Path:
@@ -197,7 +228,7 @@ def _engine(settings: Settings, runtime: Runtime, fetcher: Fetcher, catalog: Cat
         predictors=Predictors(store, settings.predict.lease_s),
         models=Models(runtime, weights.find, _memory_limit(settings, runtime)),
         plans=Plans(catalog, weights.find),
-        pipeline=Pipeline(fetcher, workers=psutil.cpu_count() or 1),
+        pipeline=Pipeline(fetcher, workers=_cores(settings)),
         limits=EngineLimits(
             admission=AdmissionLimits(in_flight=settings.limits.inputs, per_owner=settings.limits.inputs_per_owner),
             batch_size=settings.predict.batch_size,
@@ -217,13 +248,15 @@ def store_url(settings: Settings) -> str:
     return settings.store.url or f"{SQLITE}{settings.models.cache.expanduser() / 'store.sqlite'}"
 
 
-def prepare_store(settings: Settings) -> None:
-    """Bring the store's tables up to date. Raises `SettingsInvalid`."""
+def prepare(settings: Settings) -> None:
+    """Make what processes that start at once would get in each other's way over. Raises `SettingsInvalid`."""
     if settings.store.url != MEMORY:
-        asyncio.run(_prepare(SqlStore(store_url(settings))))
+        asyncio.run(_prepare_store(SqlStore(store_url(settings))))
+    if settings.server.processes > 1:
+        Archive(traces_file(settings), ArchiveLimits()).close()
 
 
-async def _prepare(store: SqlStore) -> None:
+async def _prepare_store(store: SqlStore) -> None:
     try:
         await store.start()
     finally:
@@ -250,7 +283,11 @@ def _tracer(settings: Settings, *, exports: bool = True) -> Tracer:
     )
     collector = telemetry(os.environ)
     options = TracerOptions(
-        service=collector.service, sample_per_s=traces.sample_per_s, spans=traces.spans, queue=traces.queue
+        service=collector.service,
+        sample_per_s=traces.sample_per_s / settings.server.processes,
+        spans=traces.spans,
+        queue=traces.queue,
+        shared=settings.server.processes > 1,
     )
     exporter = None
     if exports and collector.exports:
@@ -261,10 +298,11 @@ def _tracer(settings: Settings, *, exports: bool = True) -> Tracer:
 
 
 def _memory_limit(settings: Settings, runtime: Runtime) -> Callable[[DeviceRef], int]:
+    """Return how much of a device a process's models may take: its share of what all may."""
     configured = settings.models.memory_mb * 2**20
 
     def limit(device: DeviceRef) -> int:
-        return configured or runtime.capacity_bytes(device) // 2
+        return (configured or runtime.capacity_bytes(device) // 2) // settings.server.processes
 
     return limit
 

@@ -5,7 +5,9 @@ import json
 import logging
 import os
 import secrets
+import socket
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from stepscope import __version__, settings
 from stepscope.core.errors import SettingsInvalid, StepscopeError
 from stepscope.core.predictions import TraceLevel
 from stepscope.core.tuning import Candidate, Execution
+from stepscope.processes import Member, Supervisor, membership
 
 
 @click.group()
@@ -33,6 +36,7 @@ def main() -> None:
 @click.option(
     "--models", "folders", multiple=True, type=click.Path(path_type=Path), help="A model repository; may be repeated."
 )
+@click.option("--processes", type=click.IntRange(1, 256), help="Server processes on the one port; 1 unless configured.")
 @click.option("--insecure", is_flag=True, default=None, help="Listen beyond this machine without keys.")
 @click.option("--log-level", default="info", show_default=True, type=click.Choice(["debug", "info", "warning"]))
 @click.argument("more_folders", nargs=-1, type=click.Path(path_type=Path))
@@ -41,40 +45,76 @@ def serve(
     port: int | None,
     config: Path | None,
     folders: tuple[Path, ...],
+    processes: int | None,
     insecure: bool | None,
     log_level: str,
     more_folders: tuple[Path, ...],
 ) -> None:
     """Serve until a signal stops it. MORE_FOLDERS are model repositories, as if each had --models before it."""
-    _log_to_stderr(log_level)
+    if (member := membership(os.environ)) is not None:
+        _log_to_stderr(log_level, several=True)
+        sys.exit(_serve_as(member))
     options: dict[str, dict[str, object]] = {
-        "server": {"host": host, "port": port, "insecure": insecure},
+        "server": {"host": host, "port": port, "processes": processes, "insecure": insecure},
         "models": {"folders": [*folders, *more_folders] or None},
     }
     try:
         loaded = settings.load(config, options, os.environ)
+        _log_to_stderr(log_level, several=loaded.server.processes > 1)
         for folder in loaded.models.folders:
             if not folder.expanduser().is_dir():
                 raise SettingsInvalid(f"The model repository {folder} isn't a folder.")
-        _serve(loaded)
+        sys.exit(_serve(loaded))
     except StepscopeError as fault:
         raise click.ClickException(str(fault)) from fault
 
 
-def _serve(loaded: settings.Settings) -> None:
+def _serve(loaded: settings.Settings) -> int:
+    """Serve until a signal comes, and return the exit code."""
     from stepscope import app
     from stepscope.web import serve as web
 
     sock = web.listen(loaded.server.host, loaded.server.port)
     address, port = sock.getsockname()[:2]
     loaded = settings.bound(loaded, port)
-    app.prepare_store(loaded)
-    built = app.build(loaded)
+    sockets = [sock, *web.listen_where_free(loaded.server.host, loaded.traces.jaeger_port)]
+    app.prepare(loaded)
     shown = f"[{address}]" if ":" in address else address
-    click.echo(f"Stepscope {__version__} listens on http://{shown}:{port} (Swagger UI: http://{shown}:{port}/ui)")
-    sys.stdout.flush()
+    ready = f"Stepscope {__version__} listens on http://{shown}:{port} (Swagger UI: http://{shown}:{port}/ui)"
+    if loaded.server.processes > 1:
+        return _serve_several(loaded, sockets, ready)
+    built = app.build(loaded)
+    _tell(ready)
     server = web.make_server(built.asgi, built.root, drain=built.engine.drain, shutdown_s=loaded.server.shutdown_s)
-    server.run([sock, *web.listen_where_free(loaded.server.host, loaded.traces.jaeger_port)])
+    server.run(sockets)
+    return 0 if server.started else 1
+
+
+def _serve_several(loaded: settings.Settings, sockets: list[socket.socket], ready: str) -> int:
+    with tempfile.TemporaryDirectory(prefix="stepscope-") as folder:
+        message = json.dumps({"folder": folder, "settings": loaded.model_dump(mode="json")}).encode()
+        count, limit_s = loaded.server.processes, loaded.server.shutdown_s
+        return Supervisor(count, sockets, message, shutdown_s=limit_s, ready=lambda: _tell(ready)).run()
+
+
+def _serve_as(member: Member) -> int:
+    """Serve as one of several, with the settings that the parent has read."""
+    from stepscope import app
+    from stepscope.web import serve as web
+    from stepscope.web.tallies import Tallies
+
+    told = json.loads(member.message)
+    loaded = settings.Settings.model_validate(told["settings"])
+    built = app.build(loaded, tallies=Tallies(Path(told["folder"]), member.index))
+    limit_s = loaded.server.shutdown_s
+    server = web.make_server(built.asgi, built.root, drain=built.engine.drain, shutdown_s=limit_s, member=member)
+    server.run(list(member.sockets))
+    return 0 if server.started else 1
+
+
+def _tell(line: str) -> None:
+    click.echo(line)
+    sys.stdout.flush()
 
 
 @main.command()
@@ -156,13 +196,17 @@ def _table(title: str, candidates: Sequence[Candidate]) -> Table:
     return table
 
 
-def _log_to_stderr(level: str) -> None:
-    """Log in colour to a terminal; into a file or a pipe, where rich would cut lines at 80 columns, a line a record."""
+def _log_to_stderr(level: str, *, several: bool) -> None:
+    """Log in colour to a terminal; into a file or a pipe, where rich would cut lines at 80 columns, a line a record.
+
+    Where several processes log, each record has its process's number.
+    """
+    name = "%(name)s[%(process)d]" if several else "%(name)s"
     if sys.stderr.isatty():
         console = RichHandler(console=Console(stderr=True), show_path=False, rich_tracebacks=False, markup=False)
-        logging.basicConfig(level=level.upper(), format="%(name)s: %(message)s", datefmt="%X", handlers=[console])
+        logging.basicConfig(level=level.upper(), format=f"{name}: %(message)s", datefmt="%X", handlers=[console])
     else:
-        logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        logging.basicConfig(level=level.upper(), format=f"%(asctime)s %(levelname)s {name}: %(message)s")
     logging.getLogger("connexion").setLevel(logging.WARNING)
     for foreign in ("uvicorn", "asyncio"):
         logging.getLogger(foreign).setLevel(max(logging.INFO, logging.getLogger().level))

@@ -16,7 +16,13 @@ from typing import Any
 import psycopg
 
 START_S = 30.0
-QUICK = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "unix_socket_directories=", "logging_collector=off")
+QUICK = (
+    "fsync=off",
+    "synchronous_commit=off",
+    "full_page_writes=off",
+    "unix_socket_directories=",
+    "logging_collector=off",
+)
 """What a database needs that lives as long as a test."""
 
 
@@ -35,7 +41,7 @@ class Postgresql:
         self._bin = bin_folder
         self._data = folder / "data"
         self._log = folder / "log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[Any] | None = None
         # PostgreSQL refuses to run as root.
         self._as: dict[str, Any] = {"user": _nobody(), "extra_groups": []} if os.geteuid() == 0 else {}
         if self._as:
@@ -59,12 +65,21 @@ class Postgresql:
 
     def start(self) -> None:
         options = [part for setting in QUICK for part in ("-c", setting)]
-        command = [self._bin / "postgres", "-D", self._data, "-h", "127.0.0.1", "-p", str(self.port), *options]
+        command = [
+            str(self._bin / "postgres"),
+            "-D",
+            str(self._data),
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(self.port),
+            *options,
+        ]
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd="/", **self._as)
+            process = self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd="/", **self._as)
         deadline = time.monotonic() + START_S
         while not self._answers():
-            assert self._process.poll() is None, self._log.read_text()
+            assert process.poll() is None, self._log.read_text()
             assert time.monotonic() < deadline, self._log.read_text()
             time.sleep(0.05)
 

@@ -22,7 +22,7 @@ class Shared(MemoryStore):
         self.away = False
         self.held = asyncio.Event()
         self.held.set()
-        self.told = asyncio.Queue()
+        self.told: asyncio.Queue[frozenset[str]] = asyncio.Queue()
 
     async def start(self): ...
 
@@ -177,7 +177,7 @@ async def test_uses_during_an_outage_are_written_after_it(store, below):
 
 
 async def test_only_what_others_remove_is_told(store, below):
-    told = []
+    told: list[str] = []
     store.removed = told.append
     for key in "ab":
         await store.put_predictor(record(key))
@@ -189,7 +189,7 @@ async def test_only_what_others_remove_is_told(store, below):
 
 async def test_a_close_elsewhere_is_seen_soon(cached):
     one, other = await cached(), await cached()
-    told = []
+    told: list[str] = []
     other.removed = told.append
     await one.put_predictor(record())
     assert await other.get_predictor("p") == record()
@@ -235,5 +235,5 @@ async def test_a_database_that_stops_and_starts_again(own_postgresql, clock):
 
 async def until(condition, limit_s):
     async with asyncio.timeout(limit_s):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0.01)

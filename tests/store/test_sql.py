@@ -84,7 +84,7 @@ async def test_a_database_that_is_not_there_is_told_without_its_password(tmp_pat
     folder.mkdir()
     for url in ("postgresql://ada:secret@127.0.0.1:1/x", f"sqlite:{tmp_path}/file", f"sqlite:{folder}"):
         store = SqlStore(url)
-        with pytest.raises(SettingsInvalid, match="can't be used: .+") as error:
+        with pytest.raises(SettingsInvalid, match=r"can't be used: .+") as error:
             await store.start()
         await store.stop()
         assert "secret" not in str(error.value)

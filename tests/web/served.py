@@ -23,7 +23,7 @@ import sys
 from stepscope import app, cli
 from stepscope.runtimes.echo import EchoRuntime
 build = app.build
-app.build = lambda settings: build(settings, EchoRuntime())
+app.build = lambda settings, **more: build(settings, EchoRuntime(), **more)
 cli.main()
 """
 """The command over the echo runtime: without torch it starts in a moment."""

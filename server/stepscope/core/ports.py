@@ -1,11 +1,12 @@
 """The seams of the engine: each Protocol is narrow, and a small honest fake of it ships with the package."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from stepscope.core.access import Trace
 from stepscope.core.frames import Frame
+from stepscope.core.jobs import Claim, Ending, Job, NewJob
 from stepscope.core.lifecycle import PredictorRecord
 from stepscope.core.manifests import Manifest
 from stepscope.core.predictions import Array, DeviceRef, TraceLevel
@@ -27,8 +28,9 @@ Begin = Callable[[Trace, TraceLevel | None, str, float], Recorder | None]
 """Begins to trace a request, by its ids, its level (None for what asks for nothing), its owner and its start."""
 
 
-ReadCounts = Callable[[], Mapping[str, tuple[str, float]]]
-"""Returns counters by name, each with what it counts and how many so far."""
+Counts = Mapping[str, tuple[str, float]]
+"""Counters by name, each with what it counts and how many so far."""
+ReadCounts = Callable[[], Counts]
 
 
 class LoadedModel(Protocol):
@@ -90,6 +92,31 @@ class Store(Protocol):
 
     async def purge_predictors(self, before: datetime) -> Sequence[str]:
         """Take out the records whose lease ended before a time; return their ids."""
+
+
+class JobStore(Protocol):
+    """Jobs, as `core.jobs` says what may happen to them. Any process that shares the store can serve any job."""
+
+    async def add_job(self, new: NewJob) -> Job:
+        """Queue a job; return the one of the same owner and key instead, if there is one."""
+
+    async def get_job(self, job_id: str) -> Job | None:
+        """Return a job, or None."""
+
+    async def get_result(self, job_id: str) -> bytes | None:
+        """Return the result of a job that is done, as often as it is asked for."""
+
+    async def claim_jobs(self, claim: Claim) -> Sequence[tuple[Job, bytes]]:
+        """Give a worker the jobs whose turn it is, with their payloads; each job to one worker alone."""
+
+    async def renew_jobs(self, job_ids: Sequence[str], worker: str, until: datetime, progress: bytes) -> Sequence[str]:
+        """Note a sign of life; return the ids of those jobs that are still the worker's."""
+
+    async def end_job(self, job_id: str, ending: Ending) -> Job | None:
+        """End a job, if the ending changes anything; return it as it is afterwards, None when there is no such job."""
+
+    async def sweep_jobs(self, now: datetime, keep: timedelta) -> Sequence[Job]:
+        """Do what the time does to jobs: end, queue again, forget. Returns those that changed and are still there."""
 
 
 class Traces(Protocol):

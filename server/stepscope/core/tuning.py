@@ -69,12 +69,16 @@ WAYS: Mapping[str, Way] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuningOptions:
-    """How much is tried. `cap` is the largest batch; `compile` is `auto`, `never` or `always`."""
+    """How much is tried. `cap` is the largest batch; `compile` is `auto`, `never` or `always`.
+
+    `cores` are those that a model may use, None for all that the process has.
+    """
 
     enabled: bool = True
     budget_s: float = 20.0
     compile: str = "auto"
     cap: int = 64
+    cores: int | None = None
 
 
 class Verdict(enum.Enum):

@@ -12,7 +12,7 @@ A prediction doesn't wait for the database. What is held against is this:
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -40,7 +40,7 @@ class SharedStore(Store, Protocol):
     async def touch_predictors(self, uses: Mapping[str, datetime]) -> None:
         """Note the last uses of several predictors."""
 
-    def changes(self) -> AsyncIterator[frozenset[str] | None]:
+    def changes(self) -> AsyncGenerator[frozenset[str] | None, None]:
         """Yield the ids that are removed; None at first, and whenever any may have been."""
 
 
@@ -56,7 +56,7 @@ class CachedStore:
     """The `Store` of a process that shares another one. `removed` is told what other processes take out."""
 
     def __init__(self, shared: SharedStore, flush_s: float, now: Callable[[], datetime] | None = None) -> None:
-        self.removed: Callable[[str], None] = lambda predictor_id: None
+        self.removed: Callable[[str], None] = lambda _: None
         self._shared = shared
         self._flush_s = flush_s
         self._now = now or _utc_now

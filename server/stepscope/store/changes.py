@@ -6,7 +6,7 @@ microseconds to read. Only when it has moved is the table read.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import psycopg
 from sqlalchemy import func, select
@@ -26,7 +26,7 @@ KEPT_S = 60.0
 """How long the table of changes keeps one; who didn't look for half of that starts anew."""
 
 
-async def watch_sqlite(database: Database) -> AsyncIterator[Removed]:
+async def watch_sqlite(database: Database) -> AsyncGenerator[Removed, None]:
     """Yield what is removed, within some `LOOK_S`. Raises `StoreUnavailable`."""
     newest = select(func.coalesce(func.max(CHANGES.c.number), 0))
     async with database.reading() as connection:
@@ -40,7 +40,7 @@ async def watch_sqlite(database: Database) -> AsyncIterator[Removed]:
             if now_s - looked_s > KEPT_S / 2:
                 return  # what was removed meanwhile may be forgotten by now
             looked_s, before = now_s, version
-            version = (await watcher.execute_fetchall("PRAGMA data_version"))[0][0]
+            [(version,)] = await watcher.execute_fetchall("PRAGMA data_version")
             if version == before:
                 continue
             found = select(CHANGES.c.number, CHANGES.c.predictor_id).where(CHANGES.c.number > last)
@@ -51,7 +51,7 @@ async def watch_sqlite(database: Database) -> AsyncIterator[Removed]:
                 yield frozenset(row.predictor_id for row in rows)
 
 
-async def watch_postgresql(database: Database) -> AsyncIterator[Removed]:
+async def watch_postgresql(database: Database) -> AsyncGenerator[Removed, None]:
     """Yield what is removed, as soon as it is. Raises `StoreUnavailable`, within some seconds of its going away."""
     conninfo = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
     try:

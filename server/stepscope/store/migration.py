@@ -11,7 +11,7 @@ from sqlalchemy.exc import DatabaseError
 from stepscope.core.errors import SettingsInvalid, StoreUnavailable
 from stepscope.store.database import UNAVAILABLE, Database
 
-NEWEST = "0001"
+NEWEST = "0002"
 """The last of `migrations/versions`; a test compares."""
 LOCK = 0x53746570
 """Any number, the same for all: PostgreSQL's advisory locks are numbers."""
@@ -42,7 +42,9 @@ def _upgrade(connection: Connection, shown: str) -> None:
 
     config = Config()
     config.set_main_option("script_location", "stepscope.store:migrations")
-    if found is not None and found not in {each.revision for each in ScriptDirectory.from_config(config).walk_revisions()}:
+    if found is not None and found not in {
+        each.revision for each in ScriptDirectory.from_config(config).walk_revisions()
+    }:
         raise SettingsInvalid(
             f"The store {shown} was written by a newer version of Stepscope: it is at {found}, and this version knows "
             f"{NEWEST}. Use the newer version, or another [store] url."

@@ -1,6 +1,6 @@
 """Records in a SQL database, SQLite or PostgreSQL, which any number of processes may share."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
@@ -85,7 +85,7 @@ class SqlStore:
                 await connection.execute(delete(CHANGES).where(CHANGES.c.at_us < told_us))
         return ids
 
-    def changes(self) -> AsyncIterator[Removed]:
+    def changes(self) -> AsyncGenerator[Removed, None]:
         """Yield what any process removes; None at first, for all that came before. Raises `StoreUnavailable`."""
         return watch_sqlite(self._database) if self._database.is_sqlite else watch_postgresql(self._database)
 

@@ -32,6 +32,8 @@ PURGE_S = 10.0
 USUAL_NOTES = 32
 """Notes up to which a request's names are remembered as a whole: most requests are alike."""
 MOST_USUAL = 1000
+OTHERS_S = 2 * ROUND_S
+"""How long a reader waits for what other processes finished; they can't be asked to hurry."""
 FLUSH_S = 5.0
 """How long a reader waits for what was finished before it asked."""
 DROPPED = "dropped"
@@ -68,6 +70,8 @@ class TracerOptions:
     """Spans of one trace that are shown at most."""
     queue: int = 100_000
     """Notes of finished requests that may wait to be written."""
+    shared: bool = False
+    """Whether other processes write to the same archive."""
 
 
 @dataclass(slots=True)
@@ -196,6 +200,8 @@ class Tracer:
         with self._written:
             self._hurry.set()
             self._written.wait_for(lambda: queue.written >= wanted, FLUSH_S if self._thread.is_alive() else 0)
+        if self._options.shared:
+            time.sleep(OTHERS_S)
 
     def _take(self, part: Recorder | Foreign, size: int) -> None:
         queue = self._queue

@@ -15,12 +15,12 @@ from starlette.staticfiles import StaticFiles
 from swagger_ui_bundle import swagger_ui_path
 
 from stepscope.core.errors import StepscopeError, TraceNotFound
-from stepscope.core.ports import ReadCounts, Traces
+from stepscope.core.ports import Traces
 from stepscope.core.trace_summary import summary
 from stepscope.web.auth import Authenticator
 from stepscope.web.context import HEADERS, KEY, trace_headers
 from stepscope.web.metrics import MEDIA_TYPE as MEDIA_TYPE_OF_METRICS
-from stepscope.web.metrics import metrics
+from stepscope.web.metrics import Metrics
 from stepscope.web.problems import MEDIA_TYPE, from_routing, problem
 from stepscope.web.trace_page import render
 
@@ -64,7 +64,7 @@ def pages_app(
     document: dict[str, Any],
     bundle: Path,
     traces: Traces,
-    counts: ReadCounts,
+    metrics: Metrics,
     auth: Authenticator,
     jaeger_url: str = "",
 ) -> Starlette:
@@ -98,7 +98,7 @@ def pages_app(
 
     async def counters(request: Request) -> Response:
         auth.authenticate_page(request.scope[HEADERS].get(b"authorization"))
-        return Response(metrics(counts), headers={"content-type": MEDIA_TYPE_OF_METRICS})
+        return Response(metrics.render(), headers={"content-type": MEDIA_TYPE_OF_METRICS})
 
     async def old_trace(request: Request) -> Response:
         return RedirectResponse(f"/traces/{quote(request.path_params['trace_id'], safe='')}")

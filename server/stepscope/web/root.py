@@ -29,6 +29,7 @@ class Root:
         self._stop = stop
         self._finish = finish
         self.under_way = 0
+        self.answered = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection."""
@@ -38,6 +39,7 @@ class Root:
                 await self._answer(scope, receive, send)
             finally:
                 self.under_way -= 1
+                self.answered += 1
                 if (recorder := scope[KEY].recorder) is not None:
                     recorder.operation = f"{scope['method']} {scope['path']}"
                     self._finish(recorder)

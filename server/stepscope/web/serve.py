@@ -10,6 +10,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from stepscope.core.errors import SettingsInvalid
+from stepscope.processes import Member
 from stepscope.web.connection import Connection
 from stepscope.web.root import Root
 
@@ -23,8 +24,16 @@ BACKLOG = 2048
 class Server(uvicorn.Server):
     """Drains before it closes the listener."""
 
-    def __init__(self, config: uvicorn.Config, root: Root, drain: Callable[[], None], shutdown_s: float) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        root: Root,
+        drain: Callable[[], None],
+        shutdown_s: float,
+        member: Member | None = None,
+    ) -> None:
         super().__init__(config)
+        self._member = member
         self._root = root
         self._drain = drain
         self._shutdown_s = shutdown_s
@@ -32,9 +41,17 @@ class Server(uvicorn.Server):
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Note the loop on which signals are handled."""
+        """Note the loop on which signals are handled; tell the parent that all is ready, and watch it."""
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
+        if self._member is not None and self.started:
+            self._loop.add_reader(self._member.parent, self._orphan, self._member.parent)
+            self._member.tell_ready()
+
+    def _orphan(self, parent: socket.socket) -> None:
+        asyncio.get_running_loop().remove_reader(parent)
+        log.warning("the parent process is gone")
+        self._start_draining()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Drain at the first signal; stop at once at the second."""
@@ -72,8 +89,13 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def make_server(asgi: ASGIApp, root: Root, *, drain: Callable[[], None], shutdown_s: float) -> Server:
-    """Build the server around an app. `drain` is called when the app shall take nothing new."""
+def make_server(
+    asgi: ASGIApp, root: Root, *, drain: Callable[[], None], shutdown_s: float, member: Member | None = None
+) -> Server:
+    """Build the server around an app. `drain` is called when the app shall take nothing new.
+
+    `member` is this process where it is one of several.
+    """
     config = uvicorn.Config(
         asgi,
         loop="uvloop",
@@ -89,7 +111,7 @@ def make_server(asgi: ASGIApp, root: Root, *, drain: Callable[[], None], shutdow
         timeout_graceful_shutdown=max(1, round(shutdown_s)),
         timeout_keep_alive=75,
     )
-    return Server(config, root, drain, shutdown_s)
+    return Server(config, root, drain, shutdown_s, member)
 
 
 def listen(host: str, port: int) -> socket.socket:

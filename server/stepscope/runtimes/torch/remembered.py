@@ -1,13 +1,17 @@
 """What tuning found, kept on disk: one JSON file for each model, hardware and version, replaced as a whole."""
 
+import contextlib
+import fcntl
 import functools
 import hashlib
 import json
 import logging
 import os
 import platform
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 from uuid import uuid4
 
 import msgspec
@@ -15,12 +19,15 @@ import torch
 
 from stepscope.core.manifests import Manifest
 from stepscope.core.tuning import WAYS, Execution
+from stepscope.runtimes.torch.trials import Stopped
 
 log = logging.getLogger(__name__)
 
 FORMAT = 1
 """Raised when the files, or what the ways mean, change."""
 _LARGEST_BYTES = 2**20
+TURN_S = 0.2
+"""How often a process looks whether it may measure."""
 
 
 class Remembered:
@@ -57,8 +64,33 @@ class Remembered:
         """Drop what was found."""
         self._path(key).unlink(missing_ok=True)
 
+    @contextlib.contextmanager
+    def turn(self, stopped: Callable[[], bool]) -> Iterator[None]:
+        """Wait until no other process measures: two at once would measure each other. Raises `Stopped`."""
+        with contextlib.ExitStack() as held:
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                lock = held.enter_context((self._folder / ".turn").open("wb"))
+            except OSError as fault:
+                log.warning("processes that tune at once can't wait for each other: %s", fault.strerror)
+            else:
+                while not _locked(lock):
+                    if stopped():
+                        raise Stopped
+                    time.sleep(TURN_S)
+            yield
+
     def _path(self, key: str) -> Path:
         return self._folder / f"{key}.json"
+
+
+def _locked(file: BinaryIO) -> bool:
+    """Lock a file until it is closed, or the process ends; False while another one has it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def key_of(manifest: Manifest, device: torch.device, asked: str) -> str:

@@ -136,6 +136,7 @@ class _Tuning:
         self._started_s = time.thread_time(), time.monotonic()
         self._slice_s = min(max(subject.options.budget_s * SHARE, SHORTEST_S), LONGEST_S)
         self._eager = eager(subject.model)
+        self._cores = min(cores(), subject.options.cores or cores())
         self._sizes: list[int] = []
         self._threads: dict[int, int] = {}
         self._candidates: list[Candidate] = []
@@ -174,14 +175,14 @@ class _Tuning:
         pinned = self._subject.manifest.execution.threads
         if self._subject.device.type != "cpu":
             self._threads[size] = 0
-        elif pinned or cores() == 1:
+        elif pinned or self._cores == 1:
             self._threads[size] = pinned or 1
         else:
             self._threads[size] = self._fewest_threads(run, size, self._alone_s(run, size))
 
     def _fewest_threads(self, run: Run, size: int, alone_s: float) -> int:
         chosen = 1
-        for count in thread_counts(cores())[1:] if alone_s >= SPLIT_FROM_S else ():
+        for count in thread_counts(self._cores)[1:] if alone_s >= SPLIT_FROM_S else ():
             _, speedup = self._trials.pairs(run, run, size, (count, chosen), self._slice_s / 2)
             if speedup >= THREAD_GAIN:
                 chosen = count

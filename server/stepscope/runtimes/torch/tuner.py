@@ -1,5 +1,6 @@
 """When models are tuned: pinned ways and remembered ones at load, everything else in the background."""
 
+import contextlib
 import copy
 import logging
 from collections.abc import Callable
@@ -88,10 +89,8 @@ class Tuner:
         key = self._key(fresh.manifest, fresh.device)
         known = self._remembered.get(key) if self._remembered is not None else None
         loaded.execution = replace(loaded.execution, tuning=True)
-        if known is not None and not _is_slow(known):
-            if self._restore(loaded, fresh, found, known):
-                return
-            known = None
+        if known is not None and not _is_slow(known) and self._restore(loaded, fresh, found, known):
+            return
         loaded.tuning = self._background.submit(self._work(loaded, fresh, found, known, key))
 
     def _work(
@@ -99,24 +98,34 @@ class Tuner:
     ) -> Callable[[Job], None]:
         def work(job: Job) -> None:
             own = replace(fresh, model=_own(fresh))
-            if known is not None and self._restore(loaded, own, found, known):
+            if known is not None and _is_slow(known) and self._restore(loaded, own, found, known):
                 return
             try:
-                tuned = tune(self._subject(own, found), lambda: job.cancelled)
-                loaded.adopt(tuned, _shapes(found))
-                log.info("%s runs %s", fresh.manifest, _told(tuned.execution))
-                if self._remembered is not None and _is_complete(tuned.execution):
-                    self._remembered.put(key, tuned.execution)
+                with self._turn(job):
+                    newer = self._remembered.get(key) if self._remembered is not None else None
+                    # Another process may have tuned it while this one waited for its turn.
+                    if newer is None or newer == known or not self._restore(loaded, own, found, newer):
+                        self._measure(loaded, own, found, key, job)
             except Stopped:
                 log.debug("%s was closed before it was tuned", fresh.manifest)
             except Exception:
                 log.exception("%s can't be tuned; it runs eager", fresh.manifest)
                 loaded.execution = replace(loaded.execution, tuning=False, note="tuning failed; see the server's log")
             finally:
-                tuned = own = None  # type: ignore[assignment]
+                own = None  # type: ignore[assignment]
                 give_back(cuda=fresh.device.type == "cuda")
 
         return work
+
+    def _turn(self, job: Job) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if self._remembered is None else self._remembered.turn(lambda: job.cancelled)
+
+    def _measure(self, loaded: TorchModel, own: Fresh, found: Examples, key: str, job: Job) -> None:
+        tuned = tune(self._subject(own, found), lambda: job.cancelled)
+        loaded.adopt(tuned, _shapes(found))
+        log.info("%s runs %s", own.manifest, _told(tuned.execution))
+        if self._remembered is not None and _is_complete(tuned.execution):
+            self._remembered.put(key, tuned.execution)
 
     def _restore(self, loaded: TorchModel, fresh: Fresh, found: Examples, known: Execution) -> bool:
         """Change over to what is remembered, if it is still right."""
@@ -145,7 +154,8 @@ class Tuner:
         return {None: self._options.compile, True: "always", False: "never"}[manifest.execution.compile]
 
     def _key(self, manifest: Manifest, device: torch.device) -> str:
-        return key_of(manifest, device, f"{self._options.compile} {self._options.cap}")
+        asked = f"{self._options.compile} {self._options.cap}"
+        return key_of(manifest, device, asked if self._options.cores is None else f"{asked} {self._options.cores}")
 
 
 def _own(fresh: Fresh) -> Module:

@@ -1,0 +1,173 @@
+"""A job's life: its states, what leads from one to another, and what happens when its worker is lost.
+
+One table holds the transitions; what it doesn't name changes nothing. A final state never changes again, so a result
+that comes late, twice, or for a job that is over does no harm.
+"""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+ATTEMPTS = 3
+"""How often a job is given to a worker, unless its submitter says otherwise."""
+LOST = "No worker brought it to an end. Workers that were lost over it: "
+"""Why a job fails that was tried often enough; their number follows."""
+
+
+class JobState(enum.Enum):
+    """Where a job is. The last four are final."""
+
+    QUEUED = "queued"
+    PROCESSING = "processing"
+    DONE = "done"
+    FAILED = "failed"
+    LAPSED = "lapsed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more happens to the job."""
+        return self not in (JobState.QUEUED, JobState.PROCESSING)
+
+
+class JobEvent(enum.Enum):
+    """What happens to a job."""
+
+    CLAIM = "a worker takes it"
+    RENEW = "its worker shows a sign of life"
+    FINISH = "a result comes, from its worker or from one that had lost it"
+    FAIL = "its worker says that it can't be done"
+    LOSE = "its worker's lease is over, and it may be tried again"
+    GIVE_UP = "its worker's lease is over, and it was tried often enough"
+    CANCEL = "its owner doesn't want it any more"
+    EXPIRE = "its time is over"
+
+
+_QUEUED, _PROCESSING = JobState.QUEUED, JobState.PROCESSING
+
+TRANSITIONS: Mapping[tuple[JobState, JobEvent], JobState] = {
+    (_QUEUED, JobEvent.CLAIM): _PROCESSING,
+    (_QUEUED, JobEvent.FINISH): JobState.DONE,  # by a worker that had lost it: the work is done all the same
+    (_QUEUED, JobEvent.CANCEL): JobState.CANCELLED,
+    (_QUEUED, JobEvent.EXPIRE): JobState.LAPSED,
+    (_PROCESSING, JobEvent.RENEW): _PROCESSING,
+    (_PROCESSING, JobEvent.FINISH): JobState.DONE,
+    (_PROCESSING, JobEvent.FAIL): JobState.FAILED,
+    (_PROCESSING, JobEvent.LOSE): _QUEUED,
+    (_PROCESSING, JobEvent.GIVE_UP): JobState.FAILED,
+    (_PROCESSING, JobEvent.CANCEL): JobState.CANCELLED,
+    (_PROCESSING, JobEvent.EXPIRE): JobState.LAPSED,
+}
+"""Every change of state that there is."""
+
+HOLDERS_ALONE = (JobEvent.RENEW, JobEvent.FAIL)
+"""Events that count only from the worker that holds the job: another one may be at it by now."""
+
+
+def after(state: JobState, event: JobEvent) -> JobState | None:
+    """Return the state that an event leads to, None when it changes nothing."""
+    return TRANSITIONS.get((state, event))
+
+
+def states_before(event: JobEvent) -> tuple[JobState, ...]:
+    """Return the states in which an event changes something."""
+    return tuple(state for state, known in TRANSITIONS if known is event)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A job as it is submitted. `key` is the owner's own name for it, so that sending it twice makes one job."""
+
+    id: str
+    owner: str
+    kind: str
+    """Which workers may take it."""
+    payload: bytes
+    created_at: datetime
+    expires_at: datetime
+    """When it lapses unless it has ended before."""
+    priority: int = 0
+    """The higher ones first."""
+    key: str | None = None
+    max_attempts: int = ATTEMPTS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A job as it is known."""
+
+    id: str
+    owner: str
+    kind: str
+    created_at: datetime
+    expires_at: datetime
+    priority: int = 0
+    max_attempts: int = ATTEMPTS
+    state: JobState = JobState.QUEUED
+    attempts: int = 0
+    worker: str = ""
+    """Who holds it, or held it last."""
+    lease_until: datetime | None = None
+    """When its worker has lost it without a sign of life."""
+    ended_at: datetime | None = None
+    error: str = ""
+    """Why it failed."""
+    progress: bytes = b""
+    """What its worker told last."""
+
+    def claimed(self, worker: str, until: datetime) -> "Job":
+        """Return the job in the hands of a worker."""
+        state = TRANSITIONS[self.state, JobEvent.CLAIM]
+        return replace(self, state=state, attempts=self.attempts + 1, worker=worker, lease_until=until, progress=b"")
+
+    def overdue(self, now: datetime) -> JobEvent | None:
+        """Return what the time does to it."""
+        if not self.state.is_final and now >= self.expires_at:
+            return JobEvent.EXPIRE
+        if self.state is JobState.PROCESSING and self.lease_until is not None and now >= self.lease_until:
+            return JobEvent.GIVE_UP if self.attempts >= self.max_attempts else JobEvent.LOSE
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A worker's wish for jobs."""
+
+    kind: str
+    worker: str
+    count: int
+    now: datetime
+    until: datetime
+    """How long they are the worker's without a sign of life."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """What shall end a job: `FINISH`, `FAIL` or `CANCEL`."""
+
+    event: JobEvent
+    at: datetime
+    forget_at: datetime
+    """How long the job can be read."""
+    worker: str = ""
+    result: bytes = b""
+    error: str = ""
+
+
+def ended(job: Job, ending: Ending) -> Job | None:
+    """Return the job as an ending leaves it, None when it changes nothing."""
+    state = after(job.state, ending.event)
+    if state is None or (ending.event in HOLDERS_ALONE and ending.worker != job.worker):
+        return None
+    return replace(job, state=state, ended_at=ending.at, lease_until=None, error=ending.error)
+
+
+def fair_turn(own_last: int, first_waiting: int | None, last_of_all: int) -> int:
+    """Return a new job's place in line: owners take turns, however many jobs each of them has waiting.
+
+    This is start-time fair queueing (Goyal, Vin and Cheng, 1996) with jobs of one size: an owner's jobs stand one turn
+    apart, and the first of an owner that has none waiting stands with those that are next.
+    """
+    current = last_of_all if first_waiting is None else first_waiting
+    return max(own_last + 1, current)
