@@ -207,6 +207,7 @@ def _log_to_stderr(level: str, *, several: bool) -> None:
         logging.basicConfig(level=level.upper(), format=f"{name}: %(message)s", datefmt="%X", handlers=[console])
     else:
         logging.basicConfig(level=level.upper(), format=f"%(asctime)s %(levelname)s {name}: %(message)s")
-    logging.getLogger("connexion").setLevel(logging.WARNING)
+    for talkative in ("connexion", "alembic"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)
     for foreign in ("uvicorn", "asyncio"):
         logging.getLogger(foreign).setLevel(max(logging.INFO, logging.getLogger().level))

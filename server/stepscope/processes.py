@@ -144,7 +144,11 @@ class Supervisor:
                 self._hear(links[link])
 
     def _hear(self, child: _Child) -> None:
-        if child.link.recv(1) != READY:
+        try:
+            ready = child.link.recv(1) == READY
+        except ConnectionError:
+            ready = False
+        if not ready:
             return  # it ended, and will be reaped
         child.ready = True
         if not self._told and len(self._children) == self._count and all(c.ready for c in self._children):

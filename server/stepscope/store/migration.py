@@ -4,12 +4,16 @@ alembic is loaded only where there is something to do. Of several processes that
 others find it done: SQLite's transaction takes the write lock at its beginning, PostgreSQL's takes an advisory lock.
 """
 
+import logging
+
 from sqlalchemy import func, inspect, select, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DatabaseError
 
 from stepscope.core.errors import SettingsInvalid, StoreUnavailable
 from stepscope.store.database import UNAVAILABLE, Database
+
+log = logging.getLogger("stepscope.store")
 
 NEWEST = "0002"
 """The last of `migrations/versions`; a test compares."""
@@ -49,6 +53,7 @@ def _upgrade(connection: Connection, shown: str) -> None:
             f"The store {shown} was written by a newer version of Stepscope: it is at {found}, and this version knows "
             f"{NEWEST}. Use the newer version, or another [store] url."
         )
+    log.info("the store %s is brought from version %s to %s", shown, found or "0", NEWEST)
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
 
