@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import socket
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,6 +46,7 @@ from stepscope.web.contract import contract_app, load_document
 from stepscope.web.gate import Gate
 from stepscope.web.pages import pages_app
 from stepscope.web.root import Root
+from stepscope.web.tls import ServerContext
 from stepscope_api import models as wire
 
 COLLECT_AFTER = 20_000
@@ -112,6 +114,18 @@ def build(settings: Settings, runtime: Runtime | None = None) -> App:
         finish=tracer.finish,
     )
     return App(root=root, asgi=_with_cors(root, origins), engine=engine, tracer=tracer)
+
+
+def tls_context(settings: Settings) -> ssl.SSLContext | None:
+    """Return what the listeners need to speak TLS; None without a certificate. Raises `SettingsInvalid`."""
+    tls = settings.tls
+    if tls.certificate is None or tls.private_key is None:
+        return None
+    return ServerContext.load(
+        tls.certificate.expanduser(),
+        tls.private_key.expanduser(),
+        tls.custom_ca.expanduser() if tls.verify_client and tls.custom_ca else None,
+    )
 
 
 def repositories(settings: Settings) -> list[Path]:

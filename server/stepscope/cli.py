@@ -33,6 +33,8 @@ def main() -> None:
 @click.option(
     "--models", "folders", multiple=True, type=click.Path(path_type=Path), help="A model repository; may be repeated."
 )
+@click.option("--certificate", type=click.Path(path_type=Path), help="Speak TLS with the certificate in this file.")
+@click.option("--private-key", type=click.Path(path_type=Path), help="The file with the certificate's key.")
 @click.option("--insecure", is_flag=True, default=None, help="Listen beyond this machine without keys.")
 @click.option("--log-level", default="info", show_default=True, type=click.Choice(["debug", "info", "warning"]))
 @click.argument("more_folders", nargs=-1, type=click.Path(path_type=Path))
@@ -41,6 +43,8 @@ def serve(
     port: int | None,
     config: Path | None,
     folders: tuple[Path, ...],
+    certificate: Path | None,
+    private_key: Path | None,
     insecure: bool | None,
     log_level: str,
     more_folders: tuple[Path, ...],
@@ -49,6 +53,7 @@ def serve(
     _log_to_stderr(log_level)
     options: dict[str, dict[str, object]] = {
         "server": {"host": host, "port": port, "insecure": insecure},
+        "tls": {"certificate": certificate, "private_key": private_key},
         "models": {"folders": [*folders, *more_folders] or None},
     }
     try:
@@ -65,14 +70,18 @@ def _serve(loaded: settings.Settings) -> None:
     from stepscope import app
     from stepscope.web import serve as web
 
+    tls = app.tls_context(loaded)
     sock = web.listen(loaded.server.host, loaded.server.port)
     address, port = sock.getsockname()[:2]
     loaded = settings.bound(loaded, port)
     built = app.build(loaded)
     shown = f"[{address}]" if ":" in address else address
-    click.echo(f"Stepscope {__version__} listens on http://{shown}:{port} (Swagger UI: http://{shown}:{port}/ui)")
+    url = f"{'https' if tls else 'http'}://{shown}:{port}"
+    click.echo(f"Stepscope {__version__} listens on {url} (Swagger UI: {url}/ui)")
     sys.stdout.flush()
-    server = web.make_server(built.asgi, built.root, drain=built.engine.drain, shutdown_s=loaded.server.shutdown_s)
+    server = web.make_server(
+        built.asgi, built.root, drain=built.engine.drain, shutdown_s=loaded.server.shutdown_s, tls=tls
+    )
     server.run([sock, *web.listen_where_free(loaded.server.host, loaded.traces.jaeger_port)])
 
 

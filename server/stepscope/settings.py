@@ -49,6 +49,19 @@ class Server(Section):
     """Origins whose pages may call this server, `*` for all."""
 
 
+class Tls(Section):
+    """Whether connections are encrypted, by PEM files that are read at the start."""
+
+    certificate: Path | None = None
+    """The server's certificate, and after it those that lead to a CA. With it, nothing but TLS is spoken."""
+    private_key: Path | None = None
+    """The certificate's key, not encrypted."""
+    verify_client: bool = False
+    """Whether every client needs a certificate of `custom_ca`."""
+    custom_ca: Path | None = None
+    """The only CA that clients' certificates may come from; not read without `verify_client`."""
+
+
 class Auth(Section):
     """Who may ask. Without keys, everybody who reaches the server."""
 
@@ -143,6 +156,7 @@ class Settings(Section):
     """Everything that an operator can set."""
 
     server: Server = Server()
+    tls: Tls = Tls()
     auth: Auth = Auth()
     models: Models = Models()
     predict: Predict = Predict()
@@ -187,6 +201,7 @@ def load(file: Path | None, options: Mapping[str, Mapping[str, Any]], environmen
         settings = Settings.model_validate(document)
     except ValidationError as fault:
         raise SettingsInvalid(_told(fault)) from fault
+    _check_tls(settings.tls)
     _check_bind(settings)
     return settings
 
@@ -211,6 +226,7 @@ def _read(file: Path | None) -> Document:
             raise SettingsInvalid(f"{path}: {section} is a section; write [{section}] and its keys below.")
     _from_where_it_stands(document.get("models", {}), path.parent)
     _from_where_it_stands(document.get("traces", {}), path.parent)
+    _from_where_it_stands(document.get("tls", {}), path.parent)
     return document
 
 
@@ -218,7 +234,7 @@ def _from_where_it_stands(section: dict[str, Any], folder: Path) -> None:
     """Make the paths in a file's section whole: they are meant from the file's folder."""
     if isinstance(section.get("folders"), list):
         section["folders"] = [folder / Path(str(path)).expanduser() for path in section["folders"]]
-    for key in ("cache", "file"):
+    for key in ("cache", "file", "certificate", "private_key", "custom_ca"):
         if isinstance(section.get(key), str):
             section[key] = folder / Path(section[key]).expanduser()
 
@@ -293,9 +309,18 @@ def _near(name: str, known: list[str]) -> str:
     return f" Near ones: {', '.join(near)}." if near else f" Known ones: {', '.join(known)}."
 
 
+def _check_tls(tls: Tls) -> None:
+    if (tls.certificate is None) != (tls.private_key is None):
+        raise SettingsInvalid("TLS needs both tls.certificate and tls.private_key; one of them is missing.")
+    if tls.verify_client and tls.certificate is None:
+        raise SettingsInvalid("tls.verify_client needs TLS: give tls.certificate and tls.private_key.")
+    if tls.verify_client and tls.custom_ca is None:
+        raise SettingsInvalid("tls.verify_client needs tls.custom_ca, the CA that clients' certificates come from.")
+
+
 def _check_bind(settings: Settings) -> None:
     server = settings.server
-    if _is_loopback(server.host) or settings.auth.keys or server.insecure:
+    if _is_loopback(server.host) or settings.auth.keys or settings.tls.verify_client or server.insecure:
         return
     raise SettingsInvalid(
         f"{server.host} can be reached from other machines, and no keys are configured. "

@@ -3,10 +3,13 @@
 import asyncio
 import logging
 import socket
+import ssl
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 import uvicorn
+import uvloop
 from starlette.types import ASGIApp
 
 from stepscope.core.errors import SettingsInvalid
@@ -18,6 +21,20 @@ log = logging.getLogger("stepscope.web")
 POLL_S = 0.05
 BACKLOG = 2048
 """Connections that wait to be taken; the system may allow fewer."""
+HANDSHAKE_S = 10.0
+"""How long a client may take to agree on TLS; `Connection` has the bounds of what follows."""
+
+
+class Loop(uvloop.Loop):
+    """uvloop, with its bound of 60 s for handshakes lowered. uvicorn has no option for it."""
+
+    async def create_server(  # type: ignore[override]
+        self, *arguments: Any, ssl: ssl.SSLContext | None = None, **options: Any
+    ) -> asyncio.AbstractServer:
+        """Listen."""
+        if ssl is not None:
+            options.setdefault("ssl_handshake_timeout", HANDSHAKE_S)
+        return await super().create_server(*arguments, ssl=ssl, **options)
 
 
 class Server(uvicorn.Server):
@@ -72,11 +89,16 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def make_server(asgi: ASGIApp, root: Root, *, drain: Callable[[], None], shutdown_s: float) -> Server:
-    """Build the server around an app. `drain` is called when the app shall take nothing new."""
+def make_server(
+    asgi: ASGIApp, root: Root, *, drain: Callable[[], None], shutdown_s: float, tls: ssl.SSLContext | None = None
+) -> Server:
+    """Build the server around an app. `drain` is called when the app shall take nothing new.
+
+    With `tls` it speaks TLS and nothing else, on all its sockets.
+    """
     config = uvicorn.Config(
         asgi,
-        loop="uvloop",
+        loop=f"{__name__}:Loop",
         http=Connection,
         ws="none",
         lifespan="on",
@@ -88,6 +110,7 @@ def make_server(asgi: ASGIApp, root: Root, *, drain: Callable[[], None], shutdow
         backlog=BACKLOG,
         timeout_graceful_shutdown=max(1, round(shutdown_s)),
         timeout_keep_alive=75,
+        ssl_context_factory=None if tls is None else lambda *_: tls,
     )
     return Server(config, root, drain, shutdown_s)
 
