@@ -13,7 +13,7 @@ import psutil
 
 from stepscope.core.errors import ModelUnavailable
 from stepscope.core.frames import Frame
-from stepscope.core.manifests import Manifest
+from stepscope.core.manifests import Manifest, TensorSpec
 from stepscope.core.ports import Inputs, Outputs
 from stepscope.core.predictions import DeviceRef, TraceLevel
 from stepscope.core.rankings import Ranking, ranked
@@ -53,6 +53,7 @@ class EchoModel:
         attributes = manifest.attributes
         self.size_bytes = int(attributes.get("size_bytes", "0"))
         self.execution = _execution(manifest.execution.way)
+        self.inputs: Sequence[TensorSpec] = ()
         self.batches: list[int] = []
         self.closed = False
         self._adds = attributes.get("echo") == "sum"
