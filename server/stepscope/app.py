@@ -122,7 +122,7 @@ def build(settings: Settings, runtime: Runtime | None = None) -> App:
         start=start,
         stop=stop,
         finish=tracer.finish,
-        wires=[_mindspore(settings, servables, auth)],
+        wires=[_mindspore(settings, servables, tracer, auth)],
     )
     return App(root=root, asgi=_with_cors(root, origins), engine=engine, tracer=tracer)
 
@@ -237,10 +237,10 @@ def _tracer(settings: Settings, *, exports: bool = True) -> Tracer:
     return Tracer(Archive(traces_file(settings), limits), options, exporter)
 
 
-def _mindspore(settings: Settings, servables: Servables, auth: Authenticator) -> MindsporeApp:
+def _mindspore(settings: Settings, servables: Servables, tracer: Tracer, auth: Authenticator) -> MindsporeApp:
     options = settings.mindspore
     return MindsporeApp(
-        Instances(servables, wrap_integers=options.wrap_integers),
+        Instances(servables, tracer.begin, wrap_integers=options.wrap_integers),
         auth,
         max_body_bytes=options.max_msg_mb * 2**20,
         http_status=options.http_status,

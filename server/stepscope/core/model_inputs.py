@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stepscope.core.frames import Frame
 from stepscope.core.manifests import ImageSpec, TensorSpec
 from stepscope.core.predictions import Array
-from stepscope.core.servables import StageFailed, Value, Values
+from stepscope.core.servables import PlainValue, StageFailed, Value, Values
 from stepscope.core.tensors import Dimensions, input_shape
 
 
@@ -14,7 +15,9 @@ from stepscope.core.tensors import Dimensions, input_shape
 class Wanted:
     """One input of a model: its type, and for one instance its lengths; `fixed` when all of them are known."""
 
-    dtype: np.dtype[np.generic]
+    spec: ImageSpec | TensorSpec
+    dtype: np.dtype[np.generic] | None
+    """None takes any type, and then any shape: a `raw_image` comes as its file has it."""
     dimensions: Dimensions
     fixed: tuple[int, ...] | None
     size_bytes: int
@@ -22,26 +25,31 @@ class Wanted:
 
 def wanted(spec: ImageSpec | TensorSpec) -> Wanted:
     """Return what a specification asks for."""
-    dtype = np.dtype("float32" if spec.element_type == "raw_image" else spec.element_type)
+    if spec.element_type == "raw_image":
+        return Wanted(spec, None, None, None, 0)
+    dtype = np.dtype(spec.element_type)
     dimensions = input_shape(spec)
     known = tuple([length for length in dimensions or () if length is not None])
     fixed = known if dimensions is not None and len(known) == len(dimensions) else None
     size_bytes = dtype.itemsize
     for length in known:
         size_bytes *= length
-    return Wanted(dtype, dimensions, fixed, size_bytes)
+    return Wanted(spec, dtype, dimensions, fixed, size_bytes)
 
 
-def as_inputs(values: Values, inputs: tuple[Wanted, ...]) -> tuple[Array, ...]:
+def as_inputs(values: Values, inputs: tuple[Wanted, ...]) -> tuple[Array | Frame, ...]:
     """Return the arrays in the model's shapes; any arrays where `inputs` is empty. Raises `StageFailed`."""
     if not inputs:
-        return tuple([_array(place, value, None) for place, value in enumerate(values)])
+        return tuple([_array(place, _plain(value), None) for place, value in enumerate(values)])
     if len(values) != len(inputs):
         raise StageFailed(f"The inputs count {len(values)} is not equal to the inputs count {len(inputs)} of the model")
     return tuple([_fit(place, values[place], each) for place, each in enumerate(inputs)])
 
 
-def _fit(place: int, value: Value, into: Wanted) -> Array:
+def _fit(place: int, value: Value, into: Wanted) -> Array | Frame:
+    if isinstance(value, Frame) and value.spec == into.spec:
+        return value  # frames of one batch are normalised together, by one specification
+    value = _plain(value)
     if isinstance(value, np.ndarray) and value.shape == into.fixed and value.dtype == into.dtype:
         return value
     size = value.nbytes if isinstance(value, np.ndarray) else 0
@@ -56,7 +64,11 @@ def _fit(place: int, value: Value, into: Wanted) -> Array:
     return array
 
 
-def _array(place: int, value: Value, dtype: np.dtype[np.generic] | None) -> Array:
+def _plain(value: Value) -> PlainValue:
+    return value.array() if isinstance(value, Frame) else value
+
+
+def _array(place: int, value: PlainValue, dtype: np.dtype[np.generic] | None) -> Array:
     if not isinstance(value, np.ndarray) or (dtype is not None and value.dtype != dtype):
         defined = f"kMSI_{dtype.name.capitalize()}" if dtype is not None else "a tensor"
         given = f"Given model input {place} data type {type_name(value)}"
@@ -64,7 +76,7 @@ def _array(place: int, value: Value, dtype: np.dtype[np.generic] | None) -> Arra
     return value
 
 
-def type_name(value: Value) -> str:
+def type_name(value: PlainValue) -> str:
     """Return the type's name as errors of this dialect write it."""
     if isinstance(value, np.ndarray):
         return f"kMSI_{value.dtype.name.capitalize()}"

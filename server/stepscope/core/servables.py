@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from stepscope.core.frames import Frame
 from stepscope.core.manifests import TensorSpec
 from stepscope.core.predictions import Array
 
@@ -21,8 +22,10 @@ class Listed(msgspec.Struct, frozen=True):
     item: str | bytes
 
 
-Value = Array | str | bytes | Listed
-"""What goes from stage to stage: an array (numbers and bools), a text, or bytes."""
+PlainValue = Array | str | bytes | Listed
+"""What comes and goes over the wire: an array (numbers and bools), a text, or bytes."""
+Value = PlainValue | Frame
+"""What goes from stage to stage: an image cut to size, too."""
 Values = tuple[Value, ...]
 Instance = Mapping[str, Value]
 """One set of a method's inputs, or of its outputs, by their names."""
@@ -56,6 +59,11 @@ class ModelDeclaration:
     arguments: Mapping[str, object] = field(default_factory=dict)
     inputs: tuple[TensorSpec, ...] = ()
 
+    @property
+    def name(self) -> str:
+        """What errors and traces call it."""
+        return self.file
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FunctionDeclaration:
@@ -71,12 +79,23 @@ class FunctionDeclaration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One step of a method. `tag` is what errors call it."""
+    """One step of a method. Its operator may call it by a `tag`."""
 
     runs: ModelDeclaration | FunctionDeclaration
     inputs: tuple[Source, ...]
     outputs_count: int
-    tag: str
+    tag: str = ""
+
+    @property
+    def name(self) -> str:
+        """What traces call it."""
+        return self.tag or self.runs.name
+
+    @property
+    def called(self) -> str:
+        """What errors call it."""
+        kind = "Model" if isinstance(self.runs, ModelDeclaration) else "Function"
+        return self.tag or f"{kind} '{self.runs.name}'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

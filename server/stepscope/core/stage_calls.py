@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from stepscope.core.frames import Frame
 from stepscope.core.servables import FunctionDeclaration, Listed, StageFailed, Value, Values
 
 Outcome = Values | StageFailed
@@ -19,10 +20,12 @@ _INT64 = (-(2**63), 2**63 - 1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A function as a stage of a method calls it."""
+    """A function as a stage of a method calls it. `name` is what traces call it; stages count from 1."""
 
     function: FunctionDeclaration
+    name: str
     method: str
+    index: int
     outputs_count: int
 
 
@@ -39,6 +42,8 @@ def call(call: Call, batch: Sequence[Values]) -> list[Outcome]:
 
 def _given(value: Value) -> Any:
     """Return a value as functions receive it: bytes as an array of uint8."""
+    if isinstance(value, Frame):
+        return value.array()
     if isinstance(value, Listed):
         value = value.item
     return np.frombuffer(value, np.uint8) if isinstance(value, bytes) else value
@@ -108,7 +113,7 @@ def _too_few(call: Call, returned: int, given: int) -> StageFailed:
 
 def _taken(item: Any) -> Value:
     """Return what a function gave as a value. Raises `StageFailed` for what has no place on the wire."""
-    if isinstance(item, bytes):
+    if isinstance(item, bytes | Frame):
         return item
     if isinstance(item, str):
         return _text(item)

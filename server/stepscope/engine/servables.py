@@ -5,6 +5,7 @@ servable's own. An instance that fails at a stage goes no further; the others do
 """
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -12,7 +13,8 @@ from stepscope.core.errors import InputFailed, PredictionFailed
 from stepscope.core.manifests import Manifest
 from stepscope.core.model_inputs import Wanted, as_inputs, wanted
 from stepscope.core.ports import Inputs, LoadedModel
-from stepscope.core.predictions import StepTime
+from stepscope.core.rankings import Ranking
+from stepscope.core.recording import Recorder
 from stepscope.core.servables import (
     FunctionDeclaration,
     Instance,
@@ -24,6 +26,7 @@ from stepscope.core.servables import (
     Values,
 )
 from stepscope.core.stage_calls import Call, Outcome
+from stepscope.engine.device import Outcome as DeviceOutcome
 from stepscope.engine.engine import Engine
 from stepscope.engine.stage_threads import StageThreads
 
@@ -49,6 +52,8 @@ class Served:
     threads: StageThreads
     calls: dict[tuple[str, int], Call] = field(default_factory=dict)
     wanted: dict[ModelDeclaration, tuple[Wanted, ...]] = field(default_factory=dict)
+    under_way: int = 0
+    replaced: bool = False
 
     @property
     def servable(self) -> Servable:
@@ -57,11 +62,11 @@ class Served:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ran:
-    """What a request's instances came to, in their order, and what each stage took, by its tag."""
+class Caller:
+    """Who calls a method, and what the call is traced with, if it is."""
 
-    outcomes: Sequence[Instance | StageFailed]
-    steps: Sequence[StepTime]
+    owner: str
+    recorder: Recorder | None = None
 
 
 class Servables:
@@ -73,14 +78,16 @@ class Servables:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def put(self, version: Version) -> None:
-        """Serve a version, in place of one with the same name and number."""
+        """Serve a version, in place of one with the same name and number, which answers what it has begun."""
         name = version.servable.name
         threads = StageThreads(name, version.threads, lambda *call: self._call(served, *call))
         served = Served(version=version, threads=threads, calls=_calls(version.servable))
         before = self._served.setdefault(name, {}).get(version.number)
         self._served[name][version.number] = served
         if before is not None:
-            before.threads.stop()
+            before.replaced = True
+            if not before.under_way:
+                before.threads.stop()
 
     def find(self, name: str, number: int = 0) -> Served | None:
         """Return a version, 0 meaning the highest; None when there is no such servable or version."""
@@ -102,43 +109,61 @@ class Servables:
             for served in versions.values():
                 served.threads.stop()
 
-    async def run(self, served: Served, method: Method, instances: Sequence[Instance], owner: str) -> Ran:
-        """Answer every instance, a bad one with its own text.
+    async def run(
+        self, served: Served, method: Method, instances: Sequence[Instance], caller: Caller
+    ) -> list[Instance | StageFailed]:
+        """Return the outputs of every instance in its order, or a bad one's own text.
 
         Raises `Overloaded`, `TooManyRequests`, `TooManyInputs`, `ShuttingDown`, `ModelUnavailable`,
         `DeadlineExceeded`.
         """
         self._loop = asyncio.get_running_loop()
-        work = _Work(method, instances)
-        async with self._engine.admitted(owner, len(instances)):
-            for index, stage in enumerate(method.stages, 1):
-                if isinstance(stage.runs, ModelDeclaration):
-                    await self._model_stage(served, stage, work, owner)
-                else:
-                    await self._function_stage(served, stage, index, work, owner)
-        return Ran(outcomes=work.outcomes(), steps=work.steps)
+        work = _Work(method, instances, caller)
+        served.under_way += 1
+        try:
+            async with self._engine.admitted(caller.owner, len(instances)):
+                for index, stage in enumerate(method.stages, 1):
+                    if not work.is_over:
+                        await self._stage(served, stage, index, work)
+        finally:
+            served.under_way -= 1
+            if served.replaced and not served.under_way:
+                served.threads.stop()
+        return work.outcomes()
 
-    async def _model_stage(self, served: Served, stage: Stage, work: "_Work", owner: str) -> None:
-        assert isinstance(stage.runs, ModelDeclaration)
-        outcomes, seconds = await self._predict(served, stage.runs, work.given(stage), owner)
-        work.take([_counted(outcome, stage) for outcome in outcomes], stage, seconds)
+    async def _stage(self, served: Served, stage: Stage, index: int, work: "_Work") -> None:
+        if isinstance(stage.runs, FunctionDeclaration):
+            await self._function_stage(served, stage, stage.runs, index, work)
+            return
+        started = time.perf_counter()
+        outcomes = await self._predict(served, stage.runs, work.given(stage), work.caller, work.alive)
+        recorder = work.caller.recorder
+        if recorder is not None:
+            told = {"stage": index, "instances": len(outcomes)}
+            recorder.note(stage.name, started, time.perf_counter(), detail=told)
+        work.take([_counted(outcome, stage) for outcome in outcomes])
 
-    async def _function_stage(self, served: Served, stage: Stage, index: int, work: "_Work", owner: str) -> None:
-        assert isinstance(stage.runs, FunctionDeclaration)
+    async def _function_stage(
+        self, served: Served, stage: Stage, function: FunctionDeclaration, index: int, work: "_Work"
+    ) -> None:
         call = served.calls[work.method.name, index]
-        cap = self._cap(stage, work.method)
-        run = served.threads.submit(call, work.given(stage), owner=owner, cap=cap)
+        run = served.threads.submit(
+            call,
+            work.given(stage),
+            owner=work.caller.owner,
+            cap=self._cap(stage, function, work.method),
+            recorder=work.caller.recorder,
+            places=work.alive,
+        )
         try:
             await run.future
         finally:
             run.cancelled = True
-        told = [_told(outcome, stage, work.method, index) for outcome in run.outcomes if outcome is not None]
-        work.take(told, stage, run.called_s)
+        work.take([_told(outcome, stage, work.method, index) for outcome in run.outcomes if outcome is not None])
 
-    def _cap(self, stage: Stage, method: Method) -> int:
+    def _cap(self, stage: Stage, function: FunctionDeclaration, method: Method) -> int:
         """Return how many instances a function gets at once at most."""
-        assert isinstance(stage.runs, FunctionDeclaration)
-        size = stage.runs.batch_size
+        size = function.batch_size
         if size is None:
             return TOGETHER
         if size:
@@ -148,29 +173,42 @@ class Servables:
         return min(sizes) if all(source.stage == 0 for source in stage.inputs) else max(sizes)
 
     async def _predict(
-        self, served: Served, declared: ModelDeclaration, instances: Sequence[Values], owner: str
-    ) -> tuple[list[Outcome], float]:
-        """Return what a model makes of each instance, and how long that took."""
+        self,
+        served: Served,
+        declared: ModelDeclaration,
+        instances: Sequence[Values],
+        caller: Caller,
+        places: Sequence[int],
+    ) -> list[Outcome]:
+        """Return what a model makes of each instance; `places` are those of the instances in the request."""
         manifest = served.version.manifests[declared]
         lease, device = self._engine.lend(manifest)
         async with lease as model:
             inputs = served.wanted.get(declared)
             if inputs is None:
                 inputs = served.wanted[declared] = _wanted(manifest, model)
-            ready = _Ready(instances, inputs)
-            run = device.submit(model, ready.inputs, owner=owner, cap=self._engine.batch_size)
+            ready = _Ready(instances, inputs, places)
+            run = device.submit(
+                model,
+                ready.inputs,
+                owner=caller.owner,
+                cap=self._engine.batch_size,
+                recorder=caller.recorder,
+                places=ready.places,
+            )
             try:
                 await run.future
             finally:
                 run.cancelled = True
         answers = iter(run.outcomes)
-        return [outcome or _answer(next(answers)) for outcome in ready.outcomes], run.predicted_s
+        return [outcome or _answer(next(answers)) for outcome in ready.outcomes]
 
     def _call(self, served: Served, model: ModelDeclaration, instances: Sequence[Values]) -> Sequence[Values]:
         """Run a model for a function, from the function's thread."""
         assert self._loop is not None, "a function runs for a request"
-        work = self._predict(served, model, instances, f"{served.servable.name} itself")
-        outcomes, _ = asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        itself = Caller(owner=f"{served.servable.name} itself")
+        work = self._predict(served, model, instances, itself, range(len(instances)))
+        outcomes = asyncio.run_coroutine_threadsafe(work, self._loop).result()
         for outcome in outcomes:
             if isinstance(outcome, StageFailed):
                 raise outcome
@@ -178,26 +216,34 @@ class Servables:
 
 
 class _Work:
-    """One request's instances on their way: what each stage gave, or why an instance goes no further."""
+    """One request's instances on their way: what each stage gave, or why an instance goes no further.
 
-    def __init__(self, method: Method, instances: Sequence[Instance]) -> None:
+    `alive` are the places of those that are under way.
+    """
+
+    def __init__(self, method: Method, instances: Sequence[Instance], caller: Caller) -> None:
         self.method = method
-        self.steps: list[StepTime] = []
+        self.caller = caller
+        self.alive: Sequence[int] = range(len(instances))
         self._values: list[list[Values]] = [[tuple([each[name] for name in method.inputs])] for each in instances]
         self._failures: list[StageFailed | None] = [None] * len(instances)
 
     def given(self, stage: Stage) -> list[Values]:
         """Return a stage's inputs for each instance that is still under way."""
-        return [tuple([values[at][place] for at, place in stage.inputs]) for _, values in self._alive()]
+        known = self._values
+        return [tuple([known[each][at][place] for at, place in stage.inputs]) for each in self.alive]
 
-    def take(self, outcomes: Sequence[Outcome], stage: Stage, seconds: float) -> None:
+    def take(self, outcomes: Sequence[Outcome]) -> None:
         """Note what a stage made of the instances under way, in their order."""
-        self.steps.append(StepTime(stage.tag, seconds, len(outcomes)))
-        for (place, values), outcome in zip(list(self._alive()), outcomes, strict=True):
+        failed = False
+        for place, outcome in zip(self.alive, outcomes, strict=True):
             if isinstance(outcome, StageFailed):
                 self._failures[place] = outcome
+                failed = True
             else:
-                values.append(outcome)
+                self._values[place].append(outcome)
+        if failed:
+            self.alive = [place for place in self.alive if self._failures[place] is None]
 
     def outcomes(self) -> list[Instance | StageFailed]:
         """Return the method's outputs by name for each instance, or its failure."""
@@ -207,26 +253,31 @@ class _Work:
             for values, failure in zip(self._values, self._failures, strict=True)
         ]
 
-    def _alive(self) -> list[tuple[int, list[Values]]]:
-        return [(place, values) for place, values in enumerate(self._values) if self._failures[place] is None]
+    @property
+    def is_over(self) -> bool:
+        """Whether no instance is under way any more."""
+        return not self.alive
 
 
 class _Ready:
-    """Instances as a model takes them; the bad ones have their outcome already."""
+    """Instances as a model takes them, with their places; the bad ones have their outcome already."""
 
-    def __init__(self, instances: Sequence[Values], inputs: tuple[Wanted, ...]) -> None:
+    def __init__(self, instances: Sequence[Values], inputs: tuple[Wanted, ...], places: Sequence[int]) -> None:
         self.outcomes: list[Outcome | None] = []
         self.inputs: list[Inputs] = []
-        for values in instances:
+        self.places: list[int] = []
+        for place, values in zip(places, instances, strict=True):
             try:
                 self.inputs.append(as_inputs(values, inputs))
+                self.places.append(place)
                 self.outcomes.append(None)
             except StageFailed as failure:
                 self.outcomes.append(failure)
 
 
-def _answer(outcome: Values | InputFailed | None) -> Outcome:
+def _answer(outcome: DeviceOutcome | None) -> Outcome:
     assert outcome is not None, "the run is over"
+    assert not isinstance(outcome, Ranking), "outputs are asked for"
     if isinstance(outcome, PredictionFailed):
         return StageFailed("Predict Failed")
     return StageFailed(str(outcome)) if isinstance(outcome, InputFailed) else outcome
@@ -247,13 +298,15 @@ def _told(outcome: Outcome, stage: Stage, method: Method, index: int) -> Outcome
     if not isinstance(outcome, StageFailed):
         return outcome
     where = f"method: '{method.name}', stage index(begin with 1): {index}"
-    return StageFailed(f"Call {stage.tag} Failed, {where}, error msg: {outcome}")
+    return StageFailed(f"Call {stage.called} Failed, {where}, error msg: {outcome}")
 
 
 def _calls(servable: Servable) -> dict[tuple[str, int], Call]:
     """Make each function stage's call once: what waits for the same one runs together."""
     return {
-        (method.name, index): Call(function=stage.runs, method=method.name, outputs_count=stage.outputs_count)
+        (method.name, index): Call(
+            function=stage.runs, name=stage.name, method=method.name, index=index, outputs_count=stage.outputs_count
+        )
         for method in servable.methods.values()
         for index, stage in enumerate(method.stages, 1)
         if isinstance(stage.runs, FunctionDeclaration)

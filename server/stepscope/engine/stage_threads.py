@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from stepscope.core.batching import Batcher
+from stepscope.core.recording import Recorder, TagValue
 from stepscope.core.servables import CALL_MODEL, CallModel, StageFailed, Values
 from stepscope.core.stage_calls import Call, Outcome, call
+from stepscope.core.steps import NAMES, Step
 
 log = logging.getLogger("stepscope.stages")
 
@@ -26,8 +28,9 @@ class StageRun:
     remaining: int
     future: asyncio.Future[None]
     cancelled: bool = False
-    queued_s: float = 0.0
-    called_s: float = 0.0
+    recorder: Recorder | None = None
+    places: Sequence[int] = ()
+    """The instances' places in the request, where it is traced."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -58,10 +61,23 @@ class StageThreads:
             threading.Thread(target=self._work, name=f"stages-{name}-{index}", daemon=True) for index in range(count)
         ]
 
-    def submit(self, stage: Call, instances: Sequence[Values], *, owner: str, cap: int) -> StageRun:
-        """Queue instances for a function, which gets `cap` of them at once at most. Call it from the event loop."""
+    def submit(
+        self,
+        stage: Call,
+        instances: Sequence[Values],
+        *,
+        owner: str,
+        cap: int,
+        recorder: Recorder | None = None,
+        places: Sequence[int] = (),
+    ) -> StageRun:
+        """Queue instances for a function, which gets `cap` of them at once at most. Call it from the event loop.
+
+        A `recorder` is told of the instances' way, under their `places` in its request.
+        """
         loop = asyncio.get_running_loop()
-        run = StageRun(outcomes=[None] * len(instances), remaining=len(instances), future=loop.create_future())
+        count, future = len(instances), loop.create_future()
+        run = StageRun(outcomes=[None] * count, remaining=count, future=future, recorder=recorder, places=places)
         if not instances:
             run.future.set_result(None)
             return run
@@ -95,14 +111,12 @@ class StageThreads:
     def _run(self, batch: list[_Ticket]) -> None:
         started = time.perf_counter()
         outcomes = _outcomes(batch)
-        share_s = (time.perf_counter() - started) / len(batch)
+        _note(batch, outcomes, started, time.perf_counter())
         finished = []
         with self._wake:  # another thread may hold the rest of the same run
             for ticket, outcome in zip(batch, outcomes, strict=True):
                 run = ticket.run
                 run.outcomes[ticket.place] = outcome
-                run.queued_s += started - ticket.entered
-                run.called_s += share_s
                 run.remaining -= 1
                 if run.remaining == 0:
                     finished.append(run)
@@ -123,6 +137,20 @@ def _outcomes(batch: list[_Ticket]) -> list[Outcome]:
     except BaseException:  # SystemExit, say: the thread has to go on for the others
         log.exception("a stage's function ended its thread; its instances fail")
         return [StageFailed("the function tried to end the server")] * len(batch)
+
+
+def _note(batch: list[_Ticket], outcomes: list[Outcome], started: float, ended: float) -> None:
+    """Tell the recorders of instances that are traced: of their time in the queue, and in the function."""
+    for ticket, outcome in zip(batch, outcomes, strict=True):
+        recorder = ticket.run.recorder
+        if recorder is None:
+            continue
+        place = ticket.run.places[ticket.place]
+        told: dict[str, TagValue] = {"stage": ticket.lane.index, "instances": len(batch)}
+        if isinstance(outcome, StageFailed):
+            told["error"] = str(outcome)
+        recorder.note(NAMES[Step.QUEUE], ticket.entered, started, place)
+        recorder.note(ticket.lane.name, started, ended, place, told)
 
 
 def _resolve(runs: list[StageRun]) -> None:

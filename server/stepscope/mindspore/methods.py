@@ -72,11 +72,9 @@ def add_stage(
     sources = tuple([_source(method, arg) for arg in args])
     if isinstance(stage, Model):
         runs: Any = stage.declaration
-        default = f"Model '{stage.key}'"
     else:
         runs = _function(declarations, stage, len(args), outputs_count, batch_size)
-        default = f"Function '{runs.name}'"
-    method.stages.append(Stage(runs=runs, inputs=sources, outputs_count=outputs_count, tag=tag or default))
+    method.stages.append(Stage(runs=runs, inputs=sources, outputs_count=outputs_count, tag=tag or ""))
     outputs = [Placeholder(Source(len(method.stages), place), method) for place in range(outputs_count)]
     return outputs[0] if outputs_count == 1 else tuple(outputs)
 

@@ -76,7 +76,7 @@ class MindsporeApp:
             body = await read_body(scope[HEADERS], receive, self._max_body_bytes)
         except BodyTooLarge as fault:
             raise too_large(fault) from None
-        return await while_connected(self._instances.answer(scope["path"], body, context.principal.name), receive)
+        return await while_connected(self._instances.answer(context, scope["path"], body), receive)
 
     def _status(self, method: str, kind: Kind) -> int:
         if kind is Kind.VERB and method not in KNOWN_VERBS:

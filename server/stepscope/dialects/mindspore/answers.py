@@ -13,6 +13,7 @@ import numpy as np
 import orjson
 import pybase64
 
+from stepscope.core.frames import Frame
 from stepscope.core.predictions import Array
 from stepscope.core.servables import Instance, Listed, StageFailed, Value
 from stepscope.dialects.mindspore.refusals import Refusal, cut
@@ -50,6 +51,8 @@ def write_outcomes(outcomes: Sequence[Instance | StageFailed]) -> bytes:
 def _json(value: Value) -> Any:
     if isinstance(value, np.ndarray):
         return _numbers(value)
+    if isinstance(value, Frame):
+        return _numbers(value.array())
     if isinstance(value, Listed):
         return [_json(value.item)]
     return value if isinstance(value, str) else {"b64": pybase64.b64encode(value).decode()}

@@ -1,7 +1,9 @@
 """The one door of this wire: a verb, a path and a body to the bytes that answer them."""
 
 import logging
+import time
 
+from stepscope.core.access import RequestContext
 from stepscope.core.errors import (
     BodyTooLarge,
     DeadlineExceeded,
@@ -12,11 +14,14 @@ from stepscope.core.errors import (
     TooManyInputs,
     TooManyRequests,
 )
+from stepscope.core.ports import Begin
+from stepscope.core.recording import Recorder
+from stepscope.core.steps import NAMES, Step
 from stepscope.dialects.mindspore import answers
 from stepscope.dialects.mindspore.refusals import Kind, Refusal, cut
 from stepscope.dialects.mindspore.requests import check_inputs, read_instances, read_json
 from stepscope.dialects.mindspore.targets import Target, read_target
-from stepscope.engine.servables import Servables
+from stepscope.engine.servables import Caller, Servables
 
 log = logging.getLogger("stepscope.mindspore")
 
@@ -26,12 +31,14 @@ ONLY_POST = "http message only support POST right now"
 class Instances:
     """Answers requests. `wrap_integers` keeps the low 32 bits of integers that don't fit an int32."""
 
-    def __init__(self, servables: Servables, *, wrap_integers: bool) -> None:
+    def __init__(self, servables: Servables, begin: Begin, *, wrap_integers: bool) -> None:
         self._servables = servables
+        self._begin = begin
         self._wrap = wrap_integers
 
-    async def answer(self, path: str, body: bytes, owner: str) -> bytes:
+    async def answer(self, context: RequestContext, path: str, body: bytes) -> bytes:
         """Return the answer to a POST. Raises `Refusal`: the checks come in the order in which clients know them."""
+        came = time.perf_counter()
         if not body:
             raise Refusal("http message invalid")
         document = read_json(body)
@@ -43,11 +50,25 @@ class Instances:
         method = served.servable.methods.get(target.method)
         if method is None:
             raise Refusal(cut(f"Request {target}, method is not available"), Kind.NOT_FOUND)
+        inputs = check_inputs(instances, method, target)
+        recorder = self._trace(context, target, served.version.number)
+        if recorder is not None:
+            recorder.note(NAMES[Step.DECODE], came, time.perf_counter())
         try:
-            ran = await self._servables.run(served, method, check_inputs(instances, method, target), owner)
+            caller = Caller(owner=context.principal.name, recorder=recorder)
+            outcomes = await self._servables.run(served, method, inputs, caller)
         except StepscopeError as fault:
             raise refusal_of(fault, target) from fault
-        return answers.write_outcomes(ran.outcomes)
+        return answers.write_outcomes(outcomes)
+
+    def _trace(self, context: RequestContext, target: Target, version: int) -> Recorder | None:
+        """Begin to trace a request, if it is one of the samples: this wire has no word for a level."""
+        recorder = self._begin(context.trace, None, context.principal.name, context.started)
+        if recorder is not None:
+            recorder.tags["request_id"] = context.request_id
+            recorder.tags |= {"servable": target.servable, "version": version, "method": target.method}
+            context.recorder = recorder
+        return recorder
 
 
 def unavailable(target: Target) -> Refusal:

@@ -50,7 +50,7 @@ def _method(manifest: Manifest, model: ModelDeclaration) -> Method:
         sources.append(source)
     is_class = manifest.output.feature_type is FeatureType.CLASSIFICATION
     count = 1 + max(manifest.output.probabilities_layer if is_class else 0, 0)
-    stages.append(Stage(runs=model, inputs=tuple(sources), outputs_count=count, tag=f"Model '{manifest.name}'"))
+    stages.append(Stage(runs=model, inputs=tuple(sources), outputs_count=count))
     given = tuple([Source(len(stages), place) for place in range(count)])
     if is_class:
         stages.append(_function("Postprocess", _classify(manifest), given, len(CLASS), manifest))

@@ -57,7 +57,7 @@ class TorchRuntime:
             where = torch.device(str(device))
             model, sizes = load(manifest, where)
             if manifest.batch != BatchSpec():
-                return UnbatchedModel(model, where, manifest.batch)
+                return UnbatchedModel(model, where, manifest.batch, manifest.output)
             known = _with_inputs(manifest, signature(model, is_batched=True))
             return self._tuner.start(Fresh(manifest=known, model=model, sizes=sizes, device=where))
 

@@ -6,15 +6,19 @@ model's work.
 """
 
 import logging
+import time
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 
-from stepscope.core.manifests import BatchSpec, TensorSpec
-from stepscope.core.ports import Inputs, Outputs
-from stepscope.core.predictions import Array
-from stepscope.core.tuning import Execution, Form, Way
+from stepscope.core.frames import arrays_of
+from stepscope.core.manifests import BatchSpec, OutputSpec, TensorSpec
+from stepscope.core.ports import Arrays, Inputs, Outputs
+from stepscope.core.predictions import Array, TraceLevel
+from stepscope.core.rankings import Ranking, ranked
+from stepscope.core.recording import BatchRecord
+from stepscope.core.tuning import EAGER, Choice, Execution, Form, Way
 from stepscope.runtimes.torch.background import Job
 from stepscope.runtimes.torch.batches import Module, Run
 from stepscope.runtimes.torch.executions import Example, build, eager
@@ -24,22 +28,44 @@ from stepscope.runtimes.torch.signatures import signature
 
 log = logging.getLogger(__name__)
 
+FROZEN = Way(Form.FROZEN)
+
 
 class UnbatchedModel:
     """Runs a model input by input, or by groups that agree on the inputs without a batch dimension."""
 
-    def __init__(self, model: Module, device: torch.device, batch: BatchSpec) -> None:
+    def __init__(self, model: Module, device: torch.device, batch: BatchSpec, output: OutputSpec) -> None:
         self.size_bytes = size_bytes(model)
-        self.execution = Execution()
         specs = _inputs(model, batch)
+        frozen = _frozen(model, device, specs, batch)
+        self.execution = Execution(choices=(Choice(way=str(EAGER if frozen is None else FROZEN)),))
         self.inputs: Sequence[TensorSpec] = specs
         self.tuning: Job | None = None
-        self._run_model: Run | None = _frozen(model, device, specs, batch) or eager(model)
+        self._run_model: Run | None = frozen or eager(model)
         self._device = device
         self._batch = batch
+        self._output = output
 
     def predict(self, batch: Sequence[Inputs]) -> Sequence[Outputs]:
         """Run inputs; the same length and order come back."""
+        return self._predict([arrays_of(inputs) for inputs in batch])
+
+    def rank(self, batch: Sequence[Inputs], count: int) -> Sequence[Ranking]:
+        """Run inputs as `predict` does, and keep the `count` best classes of each; 0 means all."""
+        layer, softmax = self._output.probabilities_layer, self._output.softmax
+        return [ranked(outputs[layer].reshape(1, -1), count, softmax=softmax)[0] for outputs in self.predict(batch)]
+
+    def trace(
+        self, batch: Sequence[Inputs], record: BatchRecord, count: int | None = None
+    ) -> Sequence[Outputs] | Sequence[Ranking]:
+        """Run as `predict` or `rank` does, and note the whole as one call: what lies in it isn't looked at."""
+        record.tags |= {"execution": self.execution.choices[0].way, "device": str(self._device)}
+        started = time.perf_counter()
+        answers = self.predict(batch) if count is None else self.rank(batch, count)
+        record.mark("run", TraceLevel.MODEL_TRACE, started, time.perf_counter())
+        return answers
+
+    def _predict(self, batch: Sequence[Arrays]) -> Sequence[Outputs]:
         if not self._batch.is_counted:
             return [self._run(inputs) for inputs in batch]
         found: dict[int, Outputs] = {}
@@ -56,12 +82,12 @@ class UnbatchedModel:
         self._run_model = None
         give_back(cuda=self._device.type == "cuda")
 
-    def _stacked(self, group: Sequence[Inputs]) -> Inputs:
+    def _stacked(self, group: Sequence[Arrays]) -> Arrays:
         shared = self._batch.shared
         columns = zip(*group, strict=True)
         return tuple([column[0] if place in shared else np.stack(column) for place, column in enumerate(columns)])
 
-    def _run(self, inputs: Inputs) -> Outputs:
+    def _run(self, inputs: Arrays) -> Outputs:
         if self._run_model is None:
             raise RuntimeError("the model was closed")
         with torch.inference_mode():
@@ -80,7 +106,7 @@ def _frozen(model: Module, device: torch.device, inputs: tuple[TensorSpec, ...],
     )
     try:
         with torch.inference_mode():
-            return build(model, Way(Form.FROZEN), Example(tensors=tensors))
+            return build(model, FROZEN, Example(tensors=tensors))
     except (LoadFault, RuntimeError):
         log.warning("a graph can't be frozen; it runs eager", exc_info=True)
         return None
@@ -96,7 +122,7 @@ def _inputs(model: Module, batch: BatchSpec) -> tuple[TensorSpec, ...]:
     return tuple([whole[place] if place in batch.shared else spec for place, spec in enumerate(apart)])
 
 
-def _groups(batch: Sequence[Inputs], shared: tuple[int, ...]) -> Iterator[list[int]]:
+def _groups(batch: Sequence[Arrays], shared: tuple[int, ...]) -> Iterator[list[int]]:
     """Yield the places of inputs that may share a call."""
     groups: dict[tuple[bytes, ...], list[int]] = {}
     for place, inputs in enumerate(batch):

@@ -29,7 +29,7 @@ open class MindsporeAPI {
      - Bearer Token:
        - type: http
        - name: bearerAuth
-     - responseHeaders: [X-B3-Traceid(String), X-B3-Spanid(String), X-B3-Sampled(String), X-Request-Id(String)]
+     - responseHeaders: [X-B3-Traceid(String), X-B3-Spanid(String), X-B3-Sampled(String), traceparent(String), X-Request-Id(String)]
      - parameter servable: (path) A servable&#39;s name: the folder that holds its configuration, or its manifest&#39;s name. 
      - parameter method: (path) A method that the servable&#39;s configuration registers; &#x60;predict&#x60; where it has none. 
      - parameter instancesRequest: (body)  
@@ -81,7 +81,7 @@ open class MindsporeAPI {
      - Bearer Token:
        - type: http
        - name: bearerAuth
-     - responseHeaders: [X-B3-Traceid(String), X-B3-Spanid(String), X-B3-Sampled(String), X-Request-Id(String)]
+     - responseHeaders: [X-B3-Traceid(String), X-B3-Spanid(String), X-B3-Sampled(String), traceparent(String), X-Request-Id(String)]
      - parameter servable: (path) A servable&#39;s name: the folder that holds its configuration, or its manifest&#39;s name. 
      - parameter version: (path) A version&#39;s number: the first part of a model&#39;s version. 
      - parameter method: (path) A method that the servable&#39;s configuration registers; &#x60;predict&#x60; where it has none. 
@@ -137,7 +137,7 @@ open class MindsporeAPI {
      - Bearer Token:
        - type: http
        - name: bearerAuth
-     - responseHeaders: [X-B3-Traceid(String), X-B3-Spanid(String), X-B3-Sampled(String), X-Request-Id(String)]
+     - responseHeaders: [X-B3-Traceid(String), X-B3-Spanid(String), X-B3-Sampled(String), traceparent(String), X-Request-Id(String)]
      - parameter version: (path) A version&#39;s number: the first part of a model&#39;s version. 
      - parameter servable: (path) A servable&#39;s name: the folder that holds its configuration, or its manifest&#39;s name. 
      - parameter method: (path) A method that the servable&#39;s configuration registers; &#x60;predict&#x60; where it has none. 
