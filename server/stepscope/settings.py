@@ -116,6 +116,19 @@ class Limits(Section):
     """Inputs waiting or running, for one caller."""
 
 
+class Mindspore(Section):
+    """How the mindspore wire is answered."""
+
+    max_msg_mb: Annotated[int, Field(ge=1, le=512)] = 100
+    """A request's body."""
+    http_status: bool = False
+    """Whether errors have an HTTP status of their own; clients of this wire expect 200 always."""
+    wrap_integers: bool = True
+    """Whether an integer that doesn't fit an int32 keeps its low 32 bits; otherwise it is refused."""
+    stage_threads: Annotated[int, Field(ge=1, le=64)] = 1
+    """Threads for the functions of each servable."""
+
+
 class Fetch(Section):
     """How URLs are fetched for clients."""
 
@@ -164,6 +177,7 @@ class Settings(Section):
     limits: Limits = Limits()
     fetch: Fetch = Fetch()
     traces: Traces = Traces()
+    mindspore: Mindspore = Mindspore()
 
 
 @dataclass(frozen=True, slots=True)

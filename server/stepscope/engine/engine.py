@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from stepscope.core.admission import Admission, AdmissionLimits
@@ -24,7 +25,7 @@ from stepscope.core.recording import Recorder
 from stepscope.core.steps import Step
 from stepscope.engine.catalog import Catalog
 from stepscope.engine.device import Device
-from stepscope.engine.models import Models, Running
+from stepscope.engine.models import Lease, Models, Running
 from stepscope.engine.pipeline import Pipeline, Plan, Work
 from stepscope.engine.plans import Plans
 from stepscope.engine.predictors import Predictors
@@ -73,6 +74,11 @@ class Engine:
     def timeout_s(self) -> float:
         """How long a request may take when its caller says nothing."""
         return self._limits.timeout_s
+
+    @property
+    def batch_size(self) -> int:
+        """How many inputs run together at most."""
+        return self._limits.batch_size
 
     @property
     def ready(self) -> bool:
@@ -160,6 +166,27 @@ class Engine:
             return await self._predict(record, inputs, options.over(record.options), keep_outputs, recorder)
         finally:
             self.admission.leave(record.owner, len(inputs))
+
+    @asynccontextmanager
+    async def admitted(self, owner: str, inputs: int) -> AsyncIterator[None]:
+        """Count inputs in for the length of a block, and bound its time. For work that isn't a predictor's.
+
+        Raises `Overloaded`, `TooManyRequests`, `TooManyInputs`, `ShuttingDown` before it, `DeadlineExceeded` after it.
+        """
+        self._check_open()
+        self.admission.enter(owner, inputs)
+        try:
+            async with asyncio.timeout(self._limits.timeout_s):
+                yield
+        except TimeoutError:
+            raise DeadlineExceeded(self._limits.timeout_s, 0, inputs) from None
+        finally:
+            self.admission.leave(owner, inputs)
+
+    def lend(self, manifest: Manifest) -> tuple[Lease, Device]:
+        """Lend a model on the best device, loading it if need be, and that device. See `Models.lease`."""
+        device = self._device(None)
+        return self._models.lease(manifest, device), self._devices[device]
 
     async def reset(self, predictor_id: str, owner: str) -> PredictorRecord:
         """Forget what is kept for a predictor beside its record."""

@@ -11,7 +11,7 @@ from functools import partial
 
 import torch
 
-from stepscope.core.manifests import OutputSpec
+from stepscope.core.manifests import OutputSpec, TensorSpec
 from stepscope.core.ports import Inputs, Outputs
 from stepscope.core.predictions import TraceLevel
 from stepscope.core.rankings import Ranking
@@ -21,6 +21,7 @@ from stepscope.core.tuning import EAGER, Execution
 from stepscope.runtimes.torch.background import Job
 from stepscope.runtimes.torch.batches import BatchSizes, Module, Run, Staging, rank_batch, run_batch
 from stepscope.runtimes.torch.executions import eager
+from stepscope.runtimes.torch.signatures import signature
 from stepscope.runtimes.torch.traced import RunOnce, Watched, run_call, run_watched
 from stepscope.runtimes.torch.trials import use_threads
 from stepscope.runtimes.torch.tune import Tuned
@@ -57,6 +58,7 @@ class TorchModel:
         """Take the model; `reload` gives another copy of it, for looking inside."""
         self.size_bytes = self._copy_bytes = size_bytes(model)
         self.execution = execution
+        self.inputs: Sequence[TensorSpec] = signature(model, is_batched=True)
         self.tuning: Job | None = None
         self._sizes = sizes
         self._device = device
