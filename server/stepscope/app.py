@@ -69,6 +69,9 @@ class App:
     asgi: ASGIApp
     engine: Engine
     tracer: Tracer
+    servables: Servables
+    gate: Gate
+    mindspore: MindsporeApp
 
 
 def build(settings: Settings, runtime: Runtime | None = None) -> App:
@@ -117,16 +120,26 @@ def build(settings: Settings, runtime: Runtime | None = None) -> App:
         await asyncio.to_thread(tracer.stop)
 
     origins = settings.server.cors_origins
+    gate = Gate(origins, [*settings.server.names, settings.server.host], any_name=_any_name(settings, auth))
+    mindspore = _mindspore(settings, servables, tracer, auth)
     root = Root(
         contract=contract_app(document, handlers, auth, settings.limits.body_mb * 2**20),
         pages=pages_app(document, bundle, tracer, tracer.read_counts, auth, settings.traces.jaeger_url),
-        gate=Gate(origins, [*settings.server.names, settings.server.host], any_name=_any_name(settings, auth)),
+        gate=gate,
         start=start,
         stop=stop,
         finish=tracer.finish,
-        wires=[_mindspore(settings, servables, tracer, auth)],
+        wires=[mindspore],
     )
-    return App(root=root, asgi=_with_cors(root, origins), engine=engine, tracer=tracer)
+    return App(
+        root=root,
+        asgi=_with_cors(root, origins),
+        engine=engine,
+        tracer=tracer,
+        servables=servables,
+        gate=gate,
+        mindspore=mindspore,
+    )
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:

@@ -334,7 +334,7 @@ def _check_tls(tls: Tls) -> None:
 
 def _check_bind(settings: Settings) -> None:
     server = settings.server
-    if _is_loopback(server.host) or settings.auth.keys or settings.tls.verify_client or server.insecure:
+    if is_loopback(server.host) or settings.auth.keys or settings.tls.verify_client or server.insecure:
         return
     raise SettingsInvalid(
         f"{server.host} can be reached from other machines, and no keys are configured. "
@@ -342,7 +342,8 @@ def _check_bind(settings: Settings) -> None:
     )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Say whether an address is reached from this machine alone."""
     if host == "localhost":
         return True
     try:

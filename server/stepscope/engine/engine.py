@@ -183,9 +183,9 @@ class Engine:
         finally:
             self.admission.leave(owner, inputs)
 
-    def lend(self, manifest: Manifest) -> tuple[Lease, Device]:
-        """Lend a model on the best device, loading it if need be, and that device. See `Models.lease`."""
-        device = self._device(None)
+    def lend(self, manifest: Manifest, wanted: DeviceRef | None = None) -> tuple[Lease, Device]:
+        """Lend a model on a device, or the best one, loading it if need be, and that device. See `Models.lease`."""
+        device = self._device(wanted)
         return self._models.lease(manifest, device), self._devices[device]
 
     async def reset(self, predictor_id: str, owner: str) -> PredictorRecord:

@@ -13,6 +13,7 @@ from stepscope.core.errors import InputFailed, PredictionFailed
 from stepscope.core.manifests import Manifest
 from stepscope.core.model_inputs import Wanted, as_inputs, wanted
 from stepscope.core.ports import Inputs, LoadedModel
+from stepscope.core.predictions import DeviceRef
 from stepscope.core.rankings import Ranking
 from stepscope.core.recording import Recorder
 from stepscope.core.servables import (
@@ -36,12 +37,16 @@ TOGETHER = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """One version of a servable: the manifest of each model that it declares."""
+    """One version of a servable: the manifest of each model that it declares.
+
+    Its models run on the `devices` in turn, on the best one where there are none.
+    """
 
     number: int
     servable: Servable
     manifests: Mapping[ModelDeclaration, Manifest]
     threads: int = 1
+    devices: tuple[DeviceRef, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -54,11 +59,20 @@ class Served:
     wanted: dict[ModelDeclaration, tuple[Wanted, ...]] = field(default_factory=dict)
     under_way: int = 0
     replaced: bool = False
+    turns: int = 0
 
     @property
     def servable(self) -> Servable:
         """What its configuration declares."""
         return self.version.servable
+
+    def next_device(self) -> DeviceRef | None:
+        """Return the device whose turn it is; None for the best one."""
+        devices = self.version.devices
+        if not devices:
+            return None
+        self.turns += 1
+        return devices[self.turns % len(devices)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,11 +111,12 @@ class Servables:
         return versions.get(number or max(versions))
 
     async def load(self, version: Version) -> None:
-        """Load the models of a version. Raises `ModelUnavailable`."""
+        """Load the models of a version, on each of its devices. Raises `ModelUnavailable`."""
         for manifest in version.manifests.values():
-            lease, _ = self._engine.lend(manifest)
-            async with lease:
-                pass
+            for device in version.devices or (None,):
+                lease, _ = self._engine.lend(manifest, device)
+                async with lease:
+                    pass
 
     def stop(self) -> None:
         """End the functions' threads."""
@@ -182,7 +197,7 @@ class Servables:
     ) -> list[Outcome]:
         """Return what a model makes of each instance; `places` are those of the instances in the request."""
         manifest = served.version.manifests[declared]
-        lease, device = self._engine.lend(manifest)
+        lease, device = self._engine.lend(manifest, served.next_device())
         async with lease as model:
             inputs = served.wanted.get(declared)
             if inputs is None:

@@ -41,7 +41,7 @@ class MindsporeApp:
     def __init__(self, instances: Instances, auth: Authenticator, *, max_body_bytes: int, http_status: bool) -> None:
         self._instances = instances
         self._auth = auth
-        self._max_body_bytes = max_body_bytes
+        self.max_body_bytes = max_body_bytes
         self._http_status = http_status
 
     def owns(self, method: str, path: str) -> bool:
@@ -73,7 +73,7 @@ class MindsporeApp:
         if scope["method"] != "POST":
             raise Refusal(ONLY_POST, Kind.VERB)
         try:
-            body = await read_body(scope[HEADERS], receive, self._max_body_bytes)
+            body = await read_body(scope[HEADERS], receive, self.max_body_bytes)
         except BodyTooLarge as fault:
             raise too_large(fault) from None
         return await while_connected(self._instances.answer(context, scope["path"], body), receive)

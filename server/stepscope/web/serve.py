@@ -4,9 +4,9 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 import uvicorn
 import uvloop
@@ -17,6 +17,8 @@ from stepscope.web.connection import Connection
 from stepscope.web.root import Root
 
 log = logging.getLogger("stepscope.web")
+
+ResultT = TypeVar("ResultT")
 
 POLL_S = 0.05
 BACKLOG = 2048
@@ -47,6 +49,21 @@ class Server(uvicorn.Server):
         self._shutdown_s = shutdown_s
         self._draining: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    def call(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
+        """Run something on the server's loop, from another thread, and wait for it."""
+        assert self._loop is not None, "the server has to run"
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def listen(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+        """Serve on one more socket."""
+
+        def connection() -> asyncio.Protocol:
+            return Connection(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(connection, sock=sock, ssl=tls, backlog=BACKLOG)
+        self.servers.append(server)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Note the loop on which signals are handled."""
