@@ -261,9 +261,10 @@ def test_addresses_that_are_taken(address, host):
     assert "not available" in ask(f"{shown}:{port}")["error_msg"]
 
 
-def test_an_address_for_everybody_goes_by_any_name(address):
+def test_an_address_for_everybody_goes_by_any_name(address, caplog):
     port = address.rpartition(":")[2]
     start_restful_server(f"0.0.0.0:{port}")
+    assert "can be reached from other machines, and no keys are configured" in caplog.text
     answer = httpx2.get(f"http://{address}/readyz", headers={"host": "models.example"}, trust_env=False)
     assert answer.status_code == 200
 
@@ -366,8 +367,9 @@ def test_tls_files_that_cannot_be_used(address, ca):
     own, other = ca.issue("server"), ca.issue("other")
     late = ca.issue("late", first=NOW - 3 * DAY, last=NOW - DAY)
 
-    def start(*arguments):
-        return refused(start_restful_server, address, ssl_config=SSLConfig(*map(str, arguments[:2]), *arguments[2:]))
+    def start(certificate, private_key, *client_ca):
+        config = SSLConfig(str(certificate), str(private_key), *client_ca)
+        return refused(start_restful_server, address, ssl_config=config)
 
     assert start("absent", own.private_key).startswith(f"{NATIVE}load certificate_chain from absent failed")
     assert start(own.certificate, "absent").startswith(f"{NATIVE}load private_key from absent failed")

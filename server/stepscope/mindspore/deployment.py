@@ -4,6 +4,7 @@ import concurrent.futures.thread  # noqa: F401 - it has to register for the prog
 import logging
 import os
 import signal
+import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -80,6 +81,8 @@ class Deployment:
         running.app.mindspore.max_body_bytes = max_body_bytes
         if not settings.is_loopback(address.host):
             running.app.gate.admit_any_name()
+            if not running.settings.auth.keys and (context is None or context.verify_mode is ssl.CERT_NONE):
+                log.warning("%s can be reached from other machines, and no keys are configured", address.text)
         running.server.call(running.server.listen(sock, context))
         self._listens = True
         log.info("the RESTful server listens on %s", address.text)
