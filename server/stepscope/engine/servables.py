@@ -268,7 +268,7 @@ class _Ready:
         self.places: list[int] = []
         for place, values in zip(places, instances, strict=True):
             try:
-                self.inputs.append(as_inputs(values, inputs))
+                self.inputs.append(as_inputs(values, inputs, place))
                 self.places.append(place)
                 self.outcomes.append(None)
             except StageFailed as failure:
