@@ -49,7 +49,8 @@ class UnbatchedModel:
 
     def predict(self, batch: Sequence[Inputs]) -> Sequence[Outputs]:
         """Run inputs; the same length and order come back."""
-        return self._predict([arrays_of(inputs) for inputs in batch])
+        with torch.inference_mode():
+            return self._predict([arrays_of(inputs) for inputs in batch])
 
     def rank(self, batch: Sequence[Inputs], count: int) -> Sequence[Ranking]:
         """Run inputs as `predict` does, and keep the `count` best classes of each; 0 means all."""
@@ -93,10 +94,11 @@ class UnbatchedModel:
     def _run(self, inputs: Arrays) -> Outputs:
         if self._run_model is None:
             raise RuntimeError("the model was closed")
-        with torch.inference_mode():
-            # A copy: what the caller holds may be read-only, and the model may answer with its own input.
-            tensors = tuple([torch.from_numpy(np.array(array)).to(self._device) for array in inputs])
-            return tuple([_array(tensor) for tensor in self._run_model(tensors)])
+        # A copy: what the caller holds may be read-only, and the model may answer with its own input.
+        tensors = [torch.from_numpy(np.array(array)) for array in inputs]
+        if self._device.type != "cpu":
+            tensors = [tensor.to(self._device) for tensor in tensors]
+        return tuple([_array(tensor) for tensor in self._run_model(tuple(tensors))])
 
 
 def _frozen(model: Module, device: torch.device, inputs: tuple[TensorSpec, ...], batch: BatchSpec) -> Run | None:
@@ -143,5 +145,5 @@ def _groups(batch: Sequence[Arrays], shared: tuple[int, ...], size: int | None) 
 
 def _array(tensor: torch.Tensor) -> Array:
     tensor = tensor.float() if tensor.dtype == torch.bfloat16 else tensor  # numpy has no bfloat16
-    array: Array = tensor.cpu().numpy()
+    array: Array = (tensor if tensor.device.type == "cpu" else tensor.cpu()).numpy()
     return array
