@@ -19,6 +19,17 @@ def add(x1, x2):
     return register.add_stage(model, x1, x2, outputs_count=1)
 
 
+def total(x):
+    """Return the sum of an array."""
+    return float(x.sum())
+
+
+@register.register_method(output_names=["y"])
+def taken(x):
+    """Take an array, and give one number back."""
+    return register.add_stage(total, x, outputs_count=1)
+
+
 @register.register_method(output_names=["x"])
 def same(x):
     """Give back what comes."""

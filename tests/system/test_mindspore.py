@@ -4,10 +4,14 @@ import base64
 import contextlib
 import http.client
 import json
+import re
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +22,7 @@ from tests.system.conftest import SAMPLES
 from tests.system.live import Live, serving
 
 Json = dict[str, Any]
+PAGE = Path(__file__).parents[2] / "docs" / "mindspore.md"
 P = "Parser request failed, "
 CONFIGURATION = """
 import numpy as np
@@ -284,3 +289,16 @@ def test_stages_are_steps_of_a_trace(wire: Live) -> None:
     stages = [tags for name, tags in spans if name == "Preprocess"]
     assert sorted((tags["input"], "error" in tags, tags["stage"]) for tags in stages) == [(0, False, 1), (1, True, 1)]
     assert names.count("Postprocess") == names.count("predict") == 1
+
+
+def test_the_page_moves_a_servable(tmp_path: Path) -> None:
+    """What `docs/mindspore.md` shows is done here as it stands there."""
+    blocks = re.findall(r"```(\w*)\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    saving, configuration = [text for language, text in blocks if language == "python"]
+    answer = next(text for language, text in blocks if language == "json")
+    body = next(found[1] for _, text in blocks if (found := re.search(r"add_cast \\\n\s+-d '(.*)'", text)))
+    (tmp_path / "servables" / "add" / "1").mkdir(parents=True)
+    (tmp_path / "servables" / "add" / "servable_config.py").write_text(configuration)
+    subprocess.run([sys.executable, "-c", saving], cwd=tmp_path, check=True)
+    with serving(tmp_path, "--models", str(tmp_path / "servables")) as live, connection(live) as on:
+        assert asked(on, "/model/add/version/1:add_cast", body) == json.loads(answer)
