@@ -38,7 +38,7 @@ def run(plan: Plan, console: Console) -> dict[str, Any]:
     subject = lenet(plan.scratch)
     repository = plan.scratch / "servables"
     adding.write(repository)
-    models = {"folders": [str(repository)], "cache": str(subject.cache)}
+    models: dict[str, object] = {"folders": [str(repository)], "cache": str(subject.cache)}
     running = start_ours(subject, {"models": models})
     try:
         result = {

@@ -24,7 +24,7 @@ class Scaled(nn.Module):
 
 def exported(folder: Path, rows: int, *, is_open: bool = False, row: tuple[int, ...] = (3,)) -> Path:
     length = torch.export.Dim("length", min=1, max=64)
-    shapes = ({0: length}, {}) if is_open else None
+    shapes: tuple[dict[int, object], ...] | None = ({0: length}, {}) if is_open else None
     program = torch.export.export(Scaled(), (torch.ones(rows, *row), torch.ones(3)), dynamic_shapes=shapes)
     path = folder / "scaled.pt2"
     torch.export.save(program, path)
