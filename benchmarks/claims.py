@@ -35,7 +35,7 @@ class Claim:
 def show(found: dict[str, Any], console: Console) -> None:
     """Print the claims that this run can judge."""
     claims = [*_serving(found.get("serving")), *_open_loop(found.get("open_loop")), *_tensors(found.get("tensors"))]
-    claims += _tracing(found.get("tracing"))
+    claims += [*_tracing(found.get("tracing")), *_mindspore(found.get("mindspore"))]
     if not claims:
         return
     table = Table(title="What must hold (medians of this run)")
@@ -108,6 +108,17 @@ def _tracing(found: dict[str, Any] | None) -> Iterator[Claim]:
             asked = "no level (some are sampled)" if side == "sampled" else "APPLICATION on every request"
             text = f"{subject}, {result['connections']} connections, {asked}: share of the answers/s lost"
             yield Claim(text=text, value=lost, at_most=bound)
+
+
+def _mindspore(found: dict[str, Any] | None) -> Iterator[Claim]:
+    if found is None:
+        return
+    points = found["points"]["add x 1"]["16"]
+    rate = Spread.of([point["requests_per_s"] for point in points]).median
+    yield Claim(text="mindspore: adding 2x2, 16 connections: answers/s", value=rate, at_least=found["least_per_s"])
+    for way, most in found["floats_allowed_ms"].items():
+        took = Spread.of(found["floats_ms"][way]).median
+        yield Claim(text=f"mindspore: 100,000 floats, {way}: ms", value=took, at_most=most)
 
 
 def _of(result: dict[str, Any], side: str, connections: str, key: str) -> float:

@@ -37,12 +37,15 @@ def wanted(spec: ImageSpec | TensorSpec) -> Wanted:
     return Wanted(spec, dtype, dimensions, fixed, size_bytes)
 
 
-def as_inputs(values: Values, inputs: tuple[Wanted, ...]) -> tuple[Array | Frame, ...]:
-    """Return the arrays in the model's shapes; any arrays where `inputs` is empty. Raises `StageFailed`."""
+def as_inputs(values: Values, inputs: tuple[Wanted, ...], instance: int) -> tuple[Array | Frame, ...]:
+    """Return an instance's arrays in the model's shapes; any arrays where `inputs` is empty. Raises `StageFailed`."""
     if not inputs:
         return tuple([_array(place, _plain(value), None) for place, value in enumerate(values)])
     if len(values) != len(inputs):
-        raise StageFailed(f"The inputs count {len(values)} is not equal to the inputs count {len(inputs)} of the model")
+        raise StageFailed(
+            f"The inputs count {len(values)} of instance {instance} is not equal to the inputs count {len(inputs)} of "
+            "the model"
+        )
     return tuple([_fit(place, values[place], each) for place, each in enumerate(inputs)])
 
 

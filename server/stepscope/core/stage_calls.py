@@ -18,7 +18,7 @@ _NUMBERS = "biuf"
 _INT64 = (-(2**63), 2**63 - 1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Call:
     """A function as a stage of a method calls it. `name` is what traces call it; stages count from 1."""
 
@@ -46,7 +46,8 @@ def _given(value: Value) -> Any:
         return value.array()
     if isinstance(value, Listed):
         value = value.item
-    return np.frombuffer(value, np.uint8) if isinstance(value, bytes) else value
+    # A copy, since a function may write into what it gets.
+    return np.frombuffer(bytearray(value), np.uint8) if isinstance(value, bytes) else value
 
 
 def _one(call: Call, inputs: tuple[Any, ...]) -> Outcome:

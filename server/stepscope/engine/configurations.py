@@ -51,7 +51,7 @@ def find(folders: Sequence[Path]) -> Iterator[tuple[Path, str]]:
 def load(place: Place, number: int = 0, *, threads: int = 1) -> list[Version]:
     """Import a configuration and return the version asked for, 0 meaning the newest. Raises `ServableInvalid`."""
     servable = read(place)
-    folders = versions(place.folder)
+    folders = _folders(place, servable)
     if not folders:
         raise ServableInvalid(f"There is no valid version directory of models, servable directory: {place.folder}")
     if number and number not in folders:
@@ -66,8 +66,14 @@ def load(place: Place, number: int = 0, *, threads: int = 1) -> list[Version]:
 def load_all(place: Place, *, threads: int = 1) -> list[Version]:
     """Import a configuration and return all of its versions. Raises `ServableInvalid`."""
     servable = read(place)
-    found = versions(place.folder)
+    found = _folders(place, servable)
     return [_version(place, servable, number, folder, threads) for number, folder in found.items()]
+
+
+def _folders(place: Place, servable: Servable) -> dict[int, Path]:
+    """Return the folders of versions; functions alone need none, and are version 1 then."""
+    found = versions(place.folder)
+    return found if found or servable.models else {1: place.folder}
 
 
 def versions(folder: Path) -> dict[int, Path]:

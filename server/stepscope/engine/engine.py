@@ -3,8 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from stepscope.core.admission import Admission, AdmissionLimits
@@ -167,9 +166,8 @@ class Engine:
         finally:
             self.admission.leave(record.owner, len(inputs))
 
-    @asynccontextmanager
-    async def admitted(self, owner: str, inputs: int) -> AsyncIterator[None]:
-        """Count inputs in for the length of a block, and bound its time. For work that isn't a predictor's.
+    async def admitted(self, owner: str, inputs: int, work: Callable[[], Awaitable[None]]) -> None:
+        """Do work that isn't a predictor's: count its inputs in meanwhile, and bound its time.
 
         Raises `Overloaded`, `TooManyRequests`, `TooManyInputs`, `ShuttingDown` before it, `DeadlineExceeded` after it.
         """
@@ -177,7 +175,7 @@ class Engine:
         self.admission.enter(owner, inputs)
         try:
             async with asyncio.timeout(self._limits.timeout_s):
-                yield
+                await work()
         except TimeoutError:
             raise DeadlineExceeded(self._limits.timeout_s, 0, inputs) from None
         finally:

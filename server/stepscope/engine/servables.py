@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from stepscope.core.errors import InputFailed, PredictionFailed
 from stepscope.core.manifests import Manifest
@@ -136,15 +137,17 @@ class Servables:
         work = _Work(method, instances, caller)
         served.under_way += 1
         try:
-            async with self._engine.admitted(caller.owner, len(instances)):
-                for index, stage in enumerate(method.stages, 1):
-                    if not work.is_over:
-                        await self._stage(served, stage, index, work)
+            await self._engine.admitted(caller.owner, len(instances), partial(self._stages, served, work))
         finally:
             served.under_way -= 1
             if served.replaced and not served.under_way:
                 served.threads.stop()
         return work.outcomes()
+
+    async def _stages(self, served: Served, work: "_Work") -> None:
+        for index, stage in enumerate(work.method.stages, 1):
+            if work.alive:
+                await self._stage(served, stage, index, work)
 
     async def _stage(self, served: Served, stage: Stage, index: int, work: "_Work") -> None:
         if isinstance(stage.runs, FunctionDeclaration):
@@ -268,11 +271,6 @@ class _Work:
             for values, failure in zip(self._values, self._failures, strict=True)
         ]
 
-    @property
-    def is_over(self) -> bool:
-        """Whether no instance is under way any more."""
-        return not self.alive
-
 
 class _Ready:
     """Instances as a model takes them, with their places; the bad ones have their outcome already."""
@@ -283,7 +281,7 @@ class _Ready:
         self.places: list[int] = []
         for place, values in zip(places, instances, strict=True):
             try:
-                self.inputs.append(as_inputs(values, inputs))
+                self.inputs.append(as_inputs(values, inputs, place))
                 self.places.append(place)
                 self.outcomes.append(None)
             except StageFailed as failure:

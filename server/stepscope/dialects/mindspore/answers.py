@@ -5,6 +5,8 @@ and with the shortest text that reads back as the same double, a fraction or an 
 finite.
 """
 
+import itertools
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -20,11 +22,8 @@ from stepscope.dialects.mindspore.refusals import Refusal, cut
 
 _TINY, _WIDE = 1e-4, 1e15
 """Between these two, orjson writes floats as this wire does."""
-# Each begins with plain characters, which is what makes a search through megabytes fast.
-_SMALL = re.compile(rb"0\.0000\d+")
-_SHORT = re.compile(rb"e-(\d)(?!\d)")
-_LONG = re.compile(rb"(?<![\d.])(\d{16})\.(\d+)")
 _ODD = re.compile(rb"0\.0000|e-|\d{16}\.")
+"""What the text of a float beyond them may hold."""
 FEW = 64
 """Up to so many floats their text is looked at, which is faster than looking at the array."""
 
@@ -71,25 +70,35 @@ def _numbers(array: Array) -> Any:
 def _floats(wide: Array) -> Any:
     if wide.size <= FEW:
         text = orjson.dumps(wide.tolist())
-        return orjson.Fragment(_rewritten(text) if _ODD.search(text) else text)
+        if not _ODD.search(text):
+            return orjson.Fragment(text)
     sizes = np.abs(wide)
-    if not (sizes >= _WIDE).any() and not ((sizes < _TINY) & (sizes > 0)).any():
-        return wide
-    return orjson.Fragment(_rewritten(orjson.dumps(wide, option=orjson.OPT_SERIALIZE_NUMPY)))
+    odd = ((sizes < _TINY) & (sizes > 0)) | ((sizes >= _WIDE) & (sizes < np.inf))
+    return orjson.Fragment(_with_odd(wide, odd)) if odd.any() else _plain(wide)
 
 
-def _rewritten(text: bytes) -> bytes:
-    return _LONG.sub(_as_large, _SHORT.sub(rb"e-0\1", _SMALL.sub(_as_small, text)))
+def _with_odd(wide: Array, odd: Array) -> bytes:
+    """Write an array some of whose numbers orjson writes otherwise: those are null at first, and filled in."""
+    text = orjson.dumps(_plain(np.where(odd, np.nan, wide)), option=orjson.OPT_SERIALIZE_NUMPY)
+    first, *others = text.split(b"n")  # by one letter: three times as fast as by the word
+    parts = [first, *[part.removeprefix(b"ull") for part in others]]
+    nulls = ~np.isfinite(wide) | odd
+    texts = [_text(number) for number in wide[nulls].tolist()]
+    return b"".join(itertools.chain.from_iterable(zip(parts, [*texts, b""], strict=True)))
 
 
-def _as_small(match: re.Match[bytes]) -> bytes:
-    """Write 0.00001 as 1e-05, unless it is the end of a larger number."""
-    before = match.string[match.start() - 1 : match.start()]
-    return match[0] if before.isdigit() else repr(float(match[0])).encode()
+def _plain(wide: Array) -> Any:
+    """Return an array as orjson takes it: those of shape () it doesn't."""
+    return wide if wide.ndim else wide.item()
 
 
-def _as_large(match: re.Match[bytes]) -> bytes:
-    """Write 1000000000000000.0 as 1e+15."""
-    digits = (match[1] + match[2]).rstrip(b"0")
-    fraction = b"." + digits[1:] if len(digits) > 1 else b""
-    return digits[:1] + fraction + b"e+15"
+def _text(number: float) -> bytes:
+    """Write a number as Python does, but for an exponent from 1e15 on: 1e+15 for 1000000000000000.0."""
+    if not math.isfinite(number):
+        return b"null"
+    if not _WIDE <= abs(number) < 1e16:
+        return repr(number).encode()
+    digits = str(int(abs(number))) + repr(number).partition(".")[2]
+    digits = digits.rstrip("0")
+    fraction = f".{digits[1:]}" if len(digits) > 1 else ""
+    return f"{'-' if number < 0 else ''}{digits[0]}{fraction}e+15".encode()

@@ -31,8 +31,8 @@ class Target:
 
 
 def owns(path: str) -> bool:
-    """Say whether a path is this wire's: it begins like one of its paths, or has a colon, which no other path has."""
-    return path.startswith(("/model/", "/version/")) or ":" in path or path == "/model"
+    """Say whether a path is this wire's: it begins like its paths, or has a colon outside of the native API."""
+    return path.startswith(("/model/", "/version/")) or path == "/model" or (":" in path and path[:5] != "/api/")
 
 
 @functools.lru_cache(maxsize=1024)
@@ -56,7 +56,7 @@ def _number(text: str) -> int:
     match = _NUMBER.match(text)
     if match is None:
         raise Refusal(cut(f"please check url, the keyword:[version] value invalid, request version number {text}"))
-    sign, digits = match.groups()
+    sign, digits = match[1], match[2].lstrip("0") or "0"
     number = int(digits) if len(digits) <= _LONGEST_NUMBER else HIGHEST + 1
     if number > HIGHEST or (sign == "-" and number):
         raise Refusal(cut(f"please check url, version number range failed, request version number {text}"))

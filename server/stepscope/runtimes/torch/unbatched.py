@@ -37,6 +37,7 @@ class UnbatchedModel:
     def __init__(self, model: Module, device: torch.device, batch: BatchSpec, output: OutputSpec) -> None:
         self.size_bytes = size_bytes(model)
         specs = _inputs(model, batch)
+        self._size = _batch_size(model, batch)
         frozen = _frozen(model, device, specs, batch)
         self.execution = Execution(choices=(Choice(way=str(EAGER if frozen is None else FROZEN)),))
         self.inputs: Sequence[TensorSpec] = specs
@@ -48,7 +49,8 @@ class UnbatchedModel:
 
     def predict(self, batch: Sequence[Inputs]) -> Sequence[Outputs]:
         """Run inputs; the same length and order come back."""
-        return self._predict([arrays_of(inputs) for inputs in batch])
+        with torch.inference_mode():
+            return self._predict([arrays_of(inputs) for inputs in batch])
 
     def rank(self, batch: Sequence[Inputs], count: int) -> Sequence[Ranking]:
         """Run inputs as `predict` does, and keep the `count` best classes of each; 0 means all."""
@@ -69,11 +71,13 @@ class UnbatchedModel:
         if not self._batch.is_counted:
             return [self._run(inputs) for inputs in batch]
         found: dict[int, Outputs] = {}
-        for places in _groups(batch, self._batch.shared):
-            outputs = self._run(self._stacked([batch[place] for place in places]))
-            if any(layer.ndim == 0 or len(layer) != len(places) for layer in outputs):
+        for places in _groups(batch, self._batch.shared, self._size):
+            group = [batch[place] for place in places]
+            group += group[:1] * ((self._size or 0) - len(group))  # the rows of these are dropped
+            outputs = self._run(self._stacked(group))
+            if any(layer.ndim == 0 or len(layer) != len(group) for layer in outputs):
                 shapes = [layer.shape for layer in outputs]
-                raise ValueError(f"the model answered {shapes} for {len(places)} inputs")
+                raise ValueError(f"the model answered {shapes} for {len(group)} inputs")
             found |= {place: tuple([layer[row, ...] for layer in outputs]) for row, place in enumerate(places)}
         return [found[place] for place in range(len(batch))]
 
@@ -90,10 +94,11 @@ class UnbatchedModel:
     def _run(self, inputs: Arrays) -> Outputs:
         if self._run_model is None:
             raise RuntimeError("the model was closed")
-        with torch.inference_mode():
-            # A copy: what the caller holds may be read-only, and the model may answer with its own input.
-            tensors = tuple([torch.from_numpy(np.array(array)).to(self._device) for array in inputs])
-            return tuple([_array(tensor) for tensor in self._run_model(tensors)])
+        # A copy: what the caller holds may be read-only, and the model may answer with its own input.
+        tensors = [torch.from_numpy(np.array(array)) for array in inputs]
+        if self._device.type != "cpu":
+            tensors = [tensor.to(self._device) for tensor in tensors]
+        return tuple([_array(tensor) for tensor in self._run_model(tuple(tensors))])
 
 
 def _frozen(model: Module, device: torch.device, inputs: tuple[TensorSpec, ...], batch: BatchSpec) -> Run | None:
@@ -122,15 +127,23 @@ def _inputs(model: Module, batch: BatchSpec) -> tuple[TensorSpec, ...]:
     return tuple([whole[place] if place in batch.shared else spec for place, spec in enumerate(apart)])
 
 
-def _groups(batch: Sequence[Arrays], shared: tuple[int, ...]) -> Iterator[list[int]]:
-    """Yield the places of inputs that may share a call."""
+def _batch_size(model: Module, batch: BatchSpec) -> int | None:
+    """Return how many inputs each call takes, by the first that is stacked; None for any number."""
+    stacked = [spec for place, spec in enumerate(signature(model, is_batched=False)) if place not in batch.shared]
+    return stacked[0].dimensions[0] if batch.is_counted and stacked and stacked[0].dimensions else None
+
+
+def _groups(batch: Sequence[Arrays], shared: tuple[int, ...], size: int | None) -> Iterator[list[int]]:
+    """Yield the places of inputs that may share a call, at most `size` of them at a time."""
     groups: dict[tuple[bytes, ...], list[int]] = {}
     for place, inputs in enumerate(batch):
         groups.setdefault(tuple([inputs[each].tobytes() for each in shared]), []).append(place)
-    yield from groups.values()
+    for places in groups.values():
+        for start in range(0, len(places), size or len(places)):
+            yield places[start : start + (size or len(places))]
 
 
 def _array(tensor: torch.Tensor) -> Array:
     tensor = tensor.float() if tensor.dtype == torch.bfloat16 else tensor  # numpy has no bfloat16
-    array: Array = tensor.cpu().numpy()
+    array: Array = (tensor if tensor.device.type == "cpu" else tensor.cpu()).numpy()
     return array
