@@ -15,7 +15,8 @@ from stepscope.core.predictions import DeviceRef
 from stepscope.core.tuning import Execution, TuningOptions
 from stepscope.runtimes.torch.faults import LoadFault
 from stepscope.runtimes.torch.formats import load
-from stepscope.runtimes.torch.loaded import TorchModel, give_back
+from stepscope.runtimes.torch.loaded import TorchModel
+from stepscope.runtimes.torch.memory import give_back, keep_one_arena
 from stepscope.runtimes.torch.signatures import signature
 from stepscope.runtimes.torch.tuner import Fresh, Tuner
 from stepscope.runtimes.torch.unbatched import UnbatchedModel
@@ -38,6 +39,7 @@ class TorchRuntime:
         slowest of them. Without `tuning` models run eager, unless their manifest pins another way. `folder` keeps
         what tuning found.
         """
+        keep_one_arena()
         self._tuner = Tuner(tuning or TuningOptions(enabled=False), folder, threads or torch.get_num_threads())
         if torch.cuda.is_available():
             # float32 means float32; TF32 is one of the ways that are tried.

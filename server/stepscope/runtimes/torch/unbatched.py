@@ -23,7 +23,7 @@ from stepscope.runtimes.torch.background import Job
 from stepscope.runtimes.torch.batches import Module, Run
 from stepscope.runtimes.torch.executions import Example, build, eager
 from stepscope.runtimes.torch.faults import LoadFault
-from stepscope.runtimes.torch.loaded import give_back, size_bytes
+from stepscope.runtimes.torch.memory import give_back, size_bytes
 from stepscope.runtimes.torch.signatures import signature
 
 log = logging.getLogger(__name__)
