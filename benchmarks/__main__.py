@@ -10,7 +10,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from benchmarks import claims, contract_layer, gpu, growth, open_loop, serving, tensors, tracing
+from benchmarks import claims, contract_layer, gpu, growth, mindspore, open_loop, serving, tensors, tracing
 from benchmarks.closed import WrkMissing, ensure_wrk
 from benchmarks.machine import look, show
 from benchmarks.plan import CONNECTIONS, QUICK_CONNECTIONS, SHARES, Plan
@@ -25,6 +25,7 @@ MEASUREMENTS: dict[str, Callable[[Plan, Console], Any]] = {
     "tensors": tensors.run,
     "growth": growth.run,
     "tracing": tracing.run,
+    "mindspore": mindspore.run,
     "gpu": gpu.run,
 }
 QUICK = ("contract_layer", "serving")
@@ -40,6 +41,15 @@ def _words(_context: click.Context, parameter: click.Parameter, value: str | Non
     return words
 
 
+def _numbers(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    words = value.split(",")
+    if not all(word.isdecimal() and int(word) for word in words):
+        raise click.BadParameter("give numbers above 0, with commas between them")
+    return tuple(sorted({int(word) for word in words}))
+
+
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice(list(MEASUREMENTS)))
 @click.option("--quick", is_flag=True, help="The core alone: LeNet at 1 and 32 connections, in minutes.")
@@ -47,6 +57,7 @@ def _words(_context: click.Context, parameter: click.Parameter, value: str | Non
 @click.option("--seconds", type=click.FloatRange(1.0), help="How long a point is measured; 5, quick 2.")
 @click.option("--peers", callback=_words, help="Peers to measure, with commas between them; all if not given.")
 @click.option("--models", callback=_words, help="Models to measure, with commas between them; all, quick lenet.")
+@click.option("--connections", callback=_numbers, help="Connections of the closed loop; 1,8,32,256, quick 1,32.")
 def main(
     names: tuple[str, ...],
     quick: bool,
@@ -54,6 +65,7 @@ def main(
     seconds: float | None,
     peers: tuple[str, ...] | None,
     models: tuple[str, ...] | None,
+    connections: tuple[int, ...] | None,
 ) -> None:
     """Measure NAMES, or all."""
     console = Console(width=max(Console().width, 150))
@@ -73,7 +85,7 @@ def main(
             quick=quick,
             peers=tuple(ALL_PEERS) if peers is None else peers,
             subjects=models or (("lenet",) if quick else tuple(SUBJECTS)),
-            connections=QUICK_CONNECTIONS if quick else CONNECTIONS,
+            connections=connections or (QUICK_CONNECTIONS if quick else CONNECTIONS),
             shares=SHARES,
         )
         chosen = names or (QUICK if quick else tuple(MEASUREMENTS))

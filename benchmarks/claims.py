@@ -35,7 +35,7 @@ class Claim:
 def show(found: dict[str, Any], console: Console) -> None:
     """Print the claims that this run can judge."""
     claims = [*_serving(found.get("serving")), *_open_loop(found.get("open_loop")), *_tensors(found.get("tensors"))]
-    claims += _tracing(found.get("tracing"))
+    claims += [*_tracing(found.get("tracing")), *_mindspore(found.get("mindspore"))]
     if not claims:
         return
     table = Table(title="What must hold (medians of this run)")
@@ -57,21 +57,25 @@ def _serving(found: dict[str, Any] | None) -> Iterator[Claim]:
 
 
 def _lenet(result: dict[str, Any]) -> Iterator[Claim]:
-    if rates := _of_peers(result, "32", "requests_per_s"):
+    measured = result["sides"][OURS]
+    if "32" in measured and (rates := _of_peers(result, "32", "requests_per_s")):
         best = max(rates.values())
         ours = _of(result, OURS, "32", "requests_per_s")
         yield Claim(text="lenet, 32 connections: times the best peer's answers/s", value=ours / best, at_least=8.0)
         least = min(_of_peers(result, "32", "p99_ms").values())
         p99 = _of(result, OURS, "32", "p99_ms") / least
         yield Claim(text="lenet, 32 connections: share of the best peer's p99", value=p99, at_most=1.0)
-    many = _of(result, MANY_SIDE, "32", "requests_per_s") / limits(result, 32).median
-    yield Claim(text="lenet, 32 images a request: share of the in-process limit", value=many, at_least=0.5)
-    if "fastapi" in result["facts"]:
+    if "32" in measured:
+        many = _of(result, MANY_SIDE, "32", "requests_per_s") / limits(result, 32).median
+        yield Claim(text="lenet, 32 images a request: share of the in-process limit", value=many, at_least=0.5)
+    if "1" in measured and "fastapi" in result["facts"]:
         p50 = _of(result, OURS, "1", "p50_ms") / _of(result, "fastapi", "1", "p50_ms")
         yield Claim(text="lenet, 1 connection: share of FastAPI's median", value=p50, at_most=0.65)
 
 
 def _resnet50(key: str, result: dict[str, Any], times: float) -> Iterator[Claim]:
+    if "8" not in result["sides"][OURS]:
+        return
     ours = _of(result, OURS, "8", "requests_per_s")
     if rates := _of_peers(result, "8", "requests_per_s"):
         text = f"{key}, 8 connections: times the best peer's answers/s"
@@ -108,6 +112,17 @@ def _tracing(found: dict[str, Any] | None) -> Iterator[Claim]:
             asked = "no level (some are sampled)" if side == "sampled" else "APPLICATION on every request"
             text = f"{subject}, {result['connections']} connections, {asked}: share of the answers/s lost"
             yield Claim(text=text, value=lost, at_most=bound)
+
+
+def _mindspore(found: dict[str, Any] | None) -> Iterator[Claim]:
+    if found is None:
+        return
+    points = found["points"]["add x 1"]["16"]
+    rate = Spread.of([point["requests_per_s"] for point in points]).median
+    yield Claim(text="mindspore: adding 2x2, 16 connections: answers/s", value=rate, at_least=found["least_per_s"])
+    for way, most in found["floats_allowed_ms"].items():
+        took = Spread.of(found["floats_ms"][way]).median
+        yield Claim(text=f"mindspore: 100,000 floats, {way}: ms", value=took, at_most=most)
 
 
 def _of(result: dict[str, Any], side: str, connections: str, key: str) -> float:

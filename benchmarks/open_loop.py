@@ -33,8 +33,10 @@ def run(plan: Plan, console: Console) -> dict[str, Any]:
     _show_null(found["null"], console)
     for name in plan.subjects:
         console.rule(f"{name}: the open loop")
-        found["subjects"][name] = _measure(SUBJECTS[name](plan.scratch), plan, console)
-    draw(write("open_loop-quick" if plan.quick else "open_loop", plan.machine, found), console)
+        result = _measure(SUBJECTS[name](plan.scratch), plan, console)
+        found["subjects"][name] = result
+        label = "open_loop-quick" if plan.quick else "open_loop"
+        draw(write(f"{label}-{name}", plan.machine, found | {"subjects": {name: result}}), console)
     return found
 
 

@@ -27,8 +27,11 @@ def run(plan: Plan, console: Console) -> dict[str, Any]:
     found: dict[str, Any] = {"rounds": plan.rounds, "seconds": plan.seconds, "subjects": {}}
     for name in plan.subjects:
         console.rule(f"{name}: the closed loop")
-        found["subjects"][name] = _measure(SUBJECTS[name](plan.scratch), plan, console)
-    draw(write("serving-quick" if plan.quick else "serving", plan.machine, found), console)
+        result = _measure(SUBJECTS[name](plan.scratch), plan, console)
+        found["subjects"][name] = result
+        # At once: a run takes long, and may be cut off.
+        label = "serving-quick" if plan.quick else "serving"
+        draw(write(f"{label}-{name}", plan.machine, found | {"subjects": {name: result}}), console)
     return found
 
 
@@ -38,7 +41,8 @@ def _measure(subject: Subject, plan: Plan, console: Console) -> dict[str, Any]:
         many = _many(up.running[OURS], subject)
         slow = _is_slow(up)
         wanted = [count for count in plan.connections if not slow or count <= SLOW_CONNECTIONS]
-        points: Points = {side: {count: [] for count in wanted} for side in (*up.running, MANY_SIDE)}
+        names = [*up.running] if slow else [*up.running, MANY_SIDE]
+        points: Points = {side: {count: [] for count in wanted} for side in names}
         limits: list[list[limit.Found]] = []
         ways: list[str] = []
         for place in range(plan.rounds):
@@ -48,7 +52,7 @@ def _measure(subject: Subject, plan: Plan, console: Console) -> dict[str, Any]:
                 for name, running in up.running.items():
                     with turn(running):
                         points[name][count].append(measure(running.endpoint, running.process, count, seconds))
-                        if name == OURS:
+                        if name == OURS and not slow:
                             found = measure(many, running.process, count, seconds)
                             points[MANY_SIDE][count].append(_in_images(found))
             limits.append(limit.measure(subject.key, plan.scratch, plan.seconds / 5, ways))

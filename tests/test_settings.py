@@ -97,12 +97,13 @@ def test_a_map_may_have_a_variable_for_each_key():
 
 
 def test_every_key_has_a_variable_of_its_own():
+    pair = {"STEPSCOPE_TLS__CERTIFICATE": "a.crt", "STEPSCOPE_TLS__PRIVATE_KEY": "a.key"}  # none goes alone
     for key in known_keys():
         name = "STEPSCOPE_" + key.replace(".", "__").upper()
         section, field = key.split(".")
         value = getattr(getattr(Settings(), section), field)
         text = str(value) if not isinstance(value, list | dict) else "[]" if isinstance(value, list) else "{}"
-        assert read(**{name: text}) is not None
+        assert read(**pair | {name: text}) is not None
 
 
 @pytest.mark.parametrize(
@@ -194,6 +195,25 @@ def test_a_key_in_place_of_its_digest_is_not_shown(file):
     message = refused(file("[auth.keys]\nada = 'the secret itself'\n"))
     assert "auth.keys.ada" in message
     assert "secret" not in message
+
+
+def test_tls_needs_all_of_its_files(file):
+    path = file("[tls]\ncertificate = 'own.crt'\nprivate_key = '/abs.key'\ncustom_ca = 'absent.crt'\n")
+    tls = read(path).tls
+    assert tls.certificate == path.parent / "own.crt"
+    assert str(tls.private_key) == "/abs.key"
+    assert not tls.verify_client
+    assert "both tls.certificate and tls.private_key" in refused(STEPSCOPE_TLS__CERTIFICATE="a")
+    assert "both tls.certificate and tls.private_key" in refused(options={"tls": {"private_key": "a"}})
+    assert "tls.verify_client needs TLS" in refused(STEPSCOPE_TLS__VERIFY_CLIENT="true")
+    pair = {"certificate": "a", "private_key": "b", "verify_client": True}
+    assert "tls.verify_client needs tls.custom_ca" in refused(options={"tls": pair})
+
+
+def test_clients_with_certificates_may_come_from_elsewhere():
+    options = {"server": {"host": "0.0.0.0"}, "tls": {"certificate": "a", "private_key": "b", "custom_ca": "c"}}
+    assert "--insecure" in refused(options=options)
+    assert read(options=options, STEPSCOPE_TLS__VERIFY_CLIENT="true").tls.verify_client
 
 
 def test_settings_do_not_change():

@@ -88,8 +88,12 @@ def _requests(folder: Json) -> Iterator[Json]:
 
 
 def _route(request: Json) -> tuple[str, str]:
-    parts = [re.sub(r"^:(.+)$", r"{\1}", part) for part in request["url"]["path"]]
+    parts = [re.sub(r"^:(\w+)$|\{\{(\w+)\}\}", _braced, part) for part in request["url"]["path"]]
     return request["method"], "/" + "/".join(parts)
+
+
+def _braced(found: re.Match[str]) -> str:
+    return "{" + (found[1] or found[2]) + "}"
 
 
 def _first_answer(responses: list[Json]) -> list[Json]:

@@ -18,7 +18,8 @@ _DOC_WIDTH = 92
 
 
 def annotate(contract: Json) -> Json:
-    """Annotates the bundle in place, and returns it."""
+    """Annotates the bundle in place, and returns it. What has a wire of its own has no Protocol: it is left out."""
+    _leave_out_own_wires(contract)
     tags = {tag["name"]: tag.get("description", "") for tag in contract.get("tags", [])}
     _annotate_values(contract)
     for schema in contract.get("components", {}).get("schemas", {}).values():
@@ -28,6 +29,16 @@ def annotate(contract: Json) -> Json:
             if method in item:
                 _annotate_operation(item[method], path, item.get("parameters", []), tags)
     return contract
+
+
+def _leave_out_own_wires(contract: Json) -> None:
+    own = {tag["name"] for tag in contract.get("tags", []) if tag.get("x-own-wire")}
+    for path, item in list(contract["paths"].items()):
+        for method in [m for m in _METHODS if m in item and own.intersection(item[m].get("tags", []))]:
+            del item[method]
+        if not any(method in item for method in _METHODS):
+            del contract["paths"][path]
+    contract["tags"] = [tag for tag in contract.get("tags", []) if tag["name"] not in own]
 
 
 def _annotate_values(node: Any) -> None:

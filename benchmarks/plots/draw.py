@@ -74,7 +74,7 @@ def serving(found: dict[str, Any], path: Path) -> None:
         below.set_yscale("log")
         below.set_title(f"{subject}: 99th percentile of latency, ms, logarithmic (less is better)")
         below.set_xlabel("connections, closed loop (wrk)")
-        finish(figure, found["machine"], path.with_name(f"{path.stem}-{subject}.png"))
+        finish(figure, found["machine"], path.with_suffix(".png"))
 
 
 def _bars(axes: Any, sides: dict[str, Any], key: str, form: str) -> None:
@@ -120,7 +120,7 @@ def open_loop(found: dict[str, Any], path: Path) -> None:
             axes.set_xticks([float(share) * 100 for share in found["shares"]])
             _plain(axes)
         both[0].legend(frameon=False, fontsize=9)
-        finish(figure, found["machine"], path.with_name(f"{path.stem}-{subject}.png"))
+        finish(figure, found["machine"], path.with_suffix(".png"))
 
 
 SERIES: list[tuple[str, str, str, str]] = [

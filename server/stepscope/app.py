@@ -3,9 +3,11 @@
 import asyncio
 import gc
 import json
+import logging
 import os
 import platform
 import socket
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,16 +18,19 @@ from starlette.types import ASGIApp
 
 from stepscope import __version__
 from stepscope.core.admission import AdmissionLimits
-from stepscope.core.errors import TraceNotFound
+from stepscope.core.errors import ServableInvalid, TraceNotFound
 from stepscope.core.manifests import Manifest
 from stepscope.core.ports import Counts, Runtime, Store
 from stepscope.core.predictions import DeviceRef, ModelRef
 from stepscope.core.spans import Trace
 from stepscope.core.tuning import Execution, TuningOptions
+from stepscope.dialects.mindspore import manifest_methods
+from stepscope.dialects.mindspore.instances import Instances
 from stepscope.dialects.mlmodelscope.predict import Predict
 from stepscope.dialects.mlmodelscope.registry import Registry
 from stepscope.dialects.system import System
 from stepscope.dialects.traces import TraceQueries
+from stepscope.engine import configurations
 from stepscope.engine.catalog import Catalog
 from stepscope.engine.datasets import Datasets
 from stepscope.engine.engine import Engine, EngineLimits
@@ -35,6 +40,7 @@ from stepscope.engine.models import Models
 from stepscope.engine.pipeline import Pipeline
 from stepscope.engine.plans import Plans
 from stepscope.engine.predictors import Predictors
+from stepscope.engine.servables import Servables, Version
 from stepscope.engine.weights import Weights
 from stepscope.settings import BUILTIN, MEMORY, SQLITE, Settings, telemetry
 from stepscope.store.cached import CachedStore
@@ -46,10 +52,14 @@ from stepscope.web.auth import Authenticator
 from stepscope.web.contract import contract_app, load_document
 from stepscope.web.gate import Gate
 from stepscope.web.metrics import Metrics
+from stepscope.web.mindspore import MindsporeApp
 from stepscope.web.pages import pages_app
 from stepscope.web.root import Root
 from stepscope.web.tallies import WRITE_S, Tallies
+from stepscope.web.tls import ServerContext
 from stepscope_api import models as wire
+
+log = logging.getLogger("stepscope.app")
 
 COLLECT_AFTER = 20_000
 """Objects made, less those gone, after which the collector looks for cycles among the young ones."""
@@ -66,6 +76,9 @@ class App:
     asgi: ASGIApp
     engine: Engine
     tracer: Tracer
+    servables: Servables
+    gate: Gate
+    mindspore: MindsporeApp
 
 
 def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies | None = None) -> App:
@@ -91,6 +104,7 @@ def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies |
     bundle = contract_path()
     document = load_document(bundle)
     contract_version = document["info"]["version"]
+    servables = Servables(engine)
     handlers = {
         "predict": Predict(engine, Evaluations(engine, datasets), tracer.begin, __version__, contract_version),
         "registry": Registry(engine, agent(settings, runtime)),
@@ -111,6 +125,8 @@ def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies |
         datasets.scan()
         if isinstance(store, CachedStore):
             await store.start()
+        for version in _servables(catalog, folders, runtime.framework_name, settings.mindspore.stage_threads):
+            servables.put(version)
         await fetcher.start()
         await engine.start()
         tracer.start()
@@ -124,6 +140,7 @@ def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies |
     async def stop() -> None:
         for task in publishing:
             task.cancel()
+        servables.stop()
         await engine.stop()
         await fetcher.close()
         if isinstance(store, CachedStore):
@@ -131,15 +148,38 @@ def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies |
         await asyncio.to_thread(tracer.stop)
 
     origins = settings.server.cors_origins
+    gate = Gate(origins, [*settings.server.names, settings.server.host], any_name=_any_name(settings, auth))
+    mindspore = _mindspore(settings, servables, tracer, auth)
     root = Root(
         contract=contract_app(document, handlers, auth, settings.limits.body_mb * 2**20),
         pages=pages_app(document, bundle, tracer, metrics, auth, settings.traces.jaeger_url),
-        gate=Gate(origins, [*settings.server.names, settings.server.host], any_name=_any_name(settings, auth)),
+        gate=gate,
         start=start,
         stop=stop,
         finish=tracer.finish,
+        wires=[mindspore],
     )
-    return App(root=root, asgi=_with_cors(root, origins), engine=engine, tracer=tracer)
+    return App(
+        root=root,
+        asgi=_with_cors(root, origins),
+        engine=engine,
+        tracer=tracer,
+        servables=servables,
+        gate=gate,
+        mindspore=mindspore,
+    )
+
+
+def tls_context(settings: Settings) -> ssl.SSLContext | None:
+    """Return what the listeners need to speak TLS; None without a certificate. Raises `SettingsInvalid`."""
+    tls = settings.tls
+    if tls.certificate is None or tls.private_key is None:
+        return None
+    return ServerContext.load(
+        tls.certificate.expanduser(),
+        tls.private_key.expanduser(),
+        tls.custom_ca.expanduser() if tls.verify_client and tls.custom_ca else None,
+    )
 
 
 async def _publish(metrics: Metrics) -> None:
@@ -295,6 +335,32 @@ def _tracer(settings: Settings, *, exports: bool = True) -> Tracer:
 
         exporter = OtlpExporter(collector.service, spans=traces.spans, queue=traces.queue)
     return Tracer(Archive(traces_file(settings), limits), options, exporter)
+
+
+def _mindspore(settings: Settings, servables: Servables, tracer: Tracer, auth: Authenticator) -> MindsporeApp:
+    options = settings.mindspore
+    return MindsporeApp(
+        Instances(servables, tracer.begin, wrap_integers=options.wrap_integers),
+        auth,
+        max_body_bytes=options.max_msg_mb * 2**20,
+        http_status=options.http_status,
+    )
+
+
+def _servables(catalog: Catalog, folders: list[Path], runtime_name: str, threads: int) -> list[Version]:
+    """Return what the mindspore wire serves: models by their manifests, and configured ones in their place."""
+    manifests = catalog.models(ModelRef())
+    versions = {(each.servable.name, each.number): each for each in manifest_methods.versions(manifests)}
+    for directory, name in configurations.find(folders):
+        place = configurations.Place(directory=directory, name=name, framework=runtime_name)
+        try:
+            loaded = configurations.load_all(place, threads=threads)
+        except ServableInvalid as fault:
+            log.error("a servable is left out: %s", fault)
+            continue
+        versions = {key: each for key, each in versions.items() if key[0] != name}
+        versions |= {(name, each.number): each for each in loaded}
+    return list(versions.values())
 
 
 def _memory_limit(settings: Settings, runtime: Runtime) -> Callable[[DeviceRef], int]:

@@ -37,6 +37,8 @@ def main() -> None:
     "--models", "folders", multiple=True, type=click.Path(path_type=Path), help="A model repository; may be repeated."
 )
 @click.option("--processes", type=click.IntRange(1, 256), help="Server processes on the one port; 1 unless configured.")
+@click.option("--certificate", type=click.Path(path_type=Path), help="Speak TLS with the certificate in this file.")
+@click.option("--private-key", type=click.Path(path_type=Path), help="The file with the certificate's key.")
 @click.option("--insecure", is_flag=True, default=None, help="Listen beyond this machine without keys.")
 @click.option("--log-level", default="info", show_default=True, type=click.Choice(["debug", "info", "warning"]))
 @click.argument("more_folders", nargs=-1, type=click.Path(path_type=Path))
@@ -46,6 +48,8 @@ def serve(
     config: Path | None,
     folders: tuple[Path, ...],
     processes: int | None,
+    certificate: Path | None,
+    private_key: Path | None,
     insecure: bool | None,
     log_level: str,
     more_folders: tuple[Path, ...],
@@ -56,6 +60,7 @@ def serve(
         sys.exit(_serve_as(member))
     options: dict[str, dict[str, object]] = {
         "server": {"host": host, "port": port, "processes": processes, "insecure": insecure},
+        "tls": {"certificate": certificate, "private_key": private_key},
         "models": {"folders": [*folders, *more_folders] or None},
     }
     try:
@@ -74,18 +79,21 @@ def _serve(loaded: settings.Settings) -> int:
     from stepscope import app
     from stepscope.web import serve as web
 
+    tls = app.tls_context(loaded)
     sock = web.listen(loaded.server.host, loaded.server.port)
     address, port = sock.getsockname()[:2]
     loaded = settings.bound(loaded, port)
     sockets = [sock, *web.listen_where_free(loaded.server.host, loaded.traces.jaeger_port)]
     app.prepare(loaded)
     shown = f"[{address}]" if ":" in address else address
-    ready = f"Stepscope {__version__} listens on http://{shown}:{port} (Swagger UI: http://{shown}:{port}/ui)"
+    url = f"{'https' if tls else 'http'}://{shown}:{port}"
+    ready = f"Stepscope {__version__} listens on {url} (Swagger UI: {url}/ui)"
     if loaded.server.processes > 1:
         return _serve_several(loaded, sockets, ready)
     built = app.build(loaded)
     _tell(ready)
-    server = web.make_server(built.asgi, built.root, drain=built.engine.drain, shutdown_s=loaded.server.shutdown_s)
+    limit_s = loaded.server.shutdown_s
+    server = web.make_server(built.asgi, built.root, drain=built.engine.drain, shutdown_s=limit_s, tls=tls)
     server.run(sockets)
     return 0 if server.started else 1
 
@@ -106,8 +114,14 @@ def _serve_as(member: Member) -> int:
     told = json.loads(member.message)
     loaded = settings.Settings.model_validate(told["settings"])
     built = app.build(loaded, tallies=Tallies(Path(told["folder"]), member.index))
-    limit_s = loaded.server.shutdown_s
-    server = web.make_server(built.asgi, built.root, drain=built.engine.drain, shutdown_s=limit_s, member=member)
+    server = web.make_server(
+        built.asgi,
+        built.root,
+        drain=built.engine.drain,
+        shutdown_s=loaded.server.shutdown_s,
+        tls=app.tls_context(loaded),
+        member=member,
+    )
     server.run(list(member.sockets))
     return 0 if server.started else 1
 

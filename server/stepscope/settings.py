@@ -53,6 +53,19 @@ class Server(Section):
     """Origins whose pages may call this server, `*` for all."""
 
 
+class Tls(Section):
+    """Whether connections are encrypted, by PEM files that are read at the start."""
+
+    certificate: Path | None = None
+    """The server's certificate, and after it those that lead to a CA. With it, nothing but TLS is spoken."""
+    private_key: Path | None = None
+    """The certificate's key, not encrypted."""
+    verify_client: bool = False
+    """Whether every client needs a certificate of `custom_ca`."""
+    custom_ca: Path | None = None
+    """The only CA that clients' certificates may come from; not read without `verify_client`."""
+
+
 class Auth(Section):
     """Who may ask. Without keys, everybody who reaches the server."""
 
@@ -114,6 +127,19 @@ class Limits(Section):
     """Inputs waiting or running, for one caller."""
 
 
+class Mindspore(Section):
+    """How the mindspore wire is answered."""
+
+    max_msg_mb: Annotated[int, Field(ge=1, le=512)] = 100
+    """A request's body."""
+    http_status: bool = False
+    """Whether errors have an HTTP status of their own; clients of this wire expect 200 always."""
+    wrap_integers: bool = True
+    """Whether an integer that doesn't fit an int32 keeps its low 32 bits; otherwise it is refused."""
+    stage_threads: Annotated[int, Field(ge=1, le=64)] = 1
+    """Threads for the functions of each servable."""
+
+
 class Fetch(Section):
     """How URLs are fetched for clients."""
 
@@ -154,6 +180,7 @@ class Settings(Section):
     """Everything that an operator can set."""
 
     server: Server = Server()
+    tls: Tls = Tls()
     auth: Auth = Auth()
     models: Models = Models()
     store: Store = Store()
@@ -162,6 +189,7 @@ class Settings(Section):
     limits: Limits = Limits()
     fetch: Fetch = Fetch()
     traces: Traces = Traces()
+    mindspore: Mindspore = Mindspore()
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +227,7 @@ def load(file: Path | None, options: Mapping[str, Mapping[str, Any]], environmen
         settings = Settings.model_validate(document)
     except ValidationError as fault:
         raise SettingsInvalid(_told(fault)) from fault
+    _check_tls(settings.tls)
     _check_bind(settings)
     if settings.server.processes > 1 and settings.store.url == MEMORY:
         raise SettingsInvalid("Several processes need a store that they can share: another [store] url than memory:.")
@@ -225,6 +254,7 @@ def _read(file: Path | None) -> Document:
             raise SettingsInvalid(f"{path}: {section} is a section; write [{section}] and its keys below.")
     _from_where_it_stands(document.get("models", {}), path.parent)
     _from_where_it_stands(document.get("traces", {}), path.parent)
+    _from_where_it_stands(document.get("tls", {}), path.parent)
     store = document.get("store", {})
     if str(store.get("url", "")).startswith(SQLITE):
         store["url"] = SQLITE + str(path.parent.absolute() / Path(store["url"].removeprefix(SQLITE)).expanduser())
@@ -235,7 +265,7 @@ def _from_where_it_stands(section: dict[str, Any], folder: Path) -> None:
     """Make the paths in a file's section whole: they are meant from the file's folder."""
     if isinstance(section.get("folders"), list):
         section["folders"] = [folder / Path(str(path)).expanduser() for path in section["folders"]]
-    for key in ("cache", "file"):
+    for key in ("cache", "file", "certificate", "private_key", "custom_ca"):
         if isinstance(section.get(key), str):
             section[key] = folder / Path(section[key]).expanduser()
 
@@ -310,9 +340,18 @@ def _near(name: str, known: list[str]) -> str:
     return f" Near ones: {', '.join(near)}." if near else f" Known ones: {', '.join(known)}."
 
 
+def _check_tls(tls: Tls) -> None:
+    if (tls.certificate is None) != (tls.private_key is None):
+        raise SettingsInvalid("TLS needs both tls.certificate and tls.private_key; one of them is missing.")
+    if tls.verify_client and tls.certificate is None:
+        raise SettingsInvalid("tls.verify_client needs TLS: give tls.certificate and tls.private_key.")
+    if tls.verify_client and tls.custom_ca is None:
+        raise SettingsInvalid("tls.verify_client needs tls.custom_ca, the CA that clients' certificates come from.")
+
+
 def _check_bind(settings: Settings) -> None:
     server = settings.server
-    if _is_loopback(server.host) or settings.auth.keys or server.insecure:
+    if is_loopback(server.host) or settings.auth.keys or settings.tls.verify_client or server.insecure:
         return
     raise SettingsInvalid(
         f"{server.host} can be reached from other machines, and no keys are configured. "
@@ -320,7 +359,8 @@ def _check_bind(settings: Settings) -> None:
     )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Say whether an address is reached from this machine alone."""
     if host == "localhost":
         return True
     try:

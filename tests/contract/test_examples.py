@@ -120,3 +120,19 @@ def example_query(contract: Contract, operation: dict[str, Any]) -> str:
     named = [contract.resolve(parameter) for parameter in operation.get("parameters", [])]
     queried = [parameter for parameter in named if parameter["in"] == "query"]
     return "&".join(f"{parameter['name']}={quote(str(parameter['schema']['example']))}" for parameter in queried)
+
+
+async def test_examples_of_own_wires_are_answered_as_they_show(contract, lenet):
+    for method, path, operation in contract.own_wires():
+        parameters = {
+            each["name"]: each["schema"]["example"] for each in map(contract.resolve, operation["parameters"])
+        }
+        sent = operation["requestBody"]["content"]["application/json"]
+        told = operation["responses"]["200"]["content"]["application/json"]
+        assert set(sent["examples"]) == set(told["examples"])
+        for key, example in sent["examples"].items():
+            body, shown = (contract.resolve(each)["value"] for each in (example, told["examples"][key]))
+            contract.validate(sent["schema"], body)
+            contract.validate(told["schema"], shown)
+            reply = await lenet.request(method, path.format_map(parameters), json.dumps(body).encode())
+            assert reply.json() == shown, path

@@ -26,6 +26,7 @@ Place = tuple[str | int, ...]
 
 BUNDLE: Json = yaml.safe_load((Path(__file__).parents[2] / "generated" / "openapi.yaml").read_text())
 SCHEMAS: Json = BUNDLE["components"]["schemas"]
+OWN_WIRES = {tag["name"] for tag in BUNDLE["tags"] if tag.get("x-own-wire")}
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 SMALL = 4
 """No generated text or list is longer than its smallest allowed length and this."""
@@ -53,7 +54,7 @@ def request_schemas() -> Iterator[tuple[str, Json]]:
 def operations() -> Iterator[tuple[str, str, Json]]:
     for path, item in BUNDLE["paths"].items():
         for method in METHODS:
-            if method in item:
+            if method in item and item[method]["tags"][0] not in OWN_WIRES:
                 yield path, method.upper(), item[method]
 
 

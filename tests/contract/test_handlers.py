@@ -20,8 +20,7 @@ def public(kind: type) -> set[str]:
 
 
 def test_every_tag_has_its_handler_and_every_handler_its_tag(contract):
-    tags = {tag["name"] for tag in contract.document["tags"]}
-    assert tags == set(PROTOCOLS) == set(HANDLERS)
+    assert contract.tags() == set(PROTOCOLS) == set(HANDLERS)
 
 
 @pytest.mark.parametrize("tag", HANDLERS)

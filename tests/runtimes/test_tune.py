@@ -136,6 +136,7 @@ def tuned(manifest: Manifest, folder: Path | None = None, options: TuningOptions
     model = TorchRuntime(tuning=options, folder=folder).load(manifest, CPU)
     if model.tuning is not None:
         assert model.tuning.wait(60)
+    assert isinstance(model, TorchModel)
     return model
 
 
@@ -333,11 +334,11 @@ def test_open_dimensions_need_an_example(folder: Path) -> None:
     with pytest.raises(ModelUnavailable, match=r"example\.npy"):
         TorchRuntime().load(described(folder, input=open_input, way="frozen"), CPU)
     np.save(folder / "example.npy", np.ones(SHAPE, np.float32))
-    model = TorchRuntime().load(described(folder, input=open_input, way="frozen"), CPU)
+    frozen = TorchRuntime().load(described(folder, input=open_input, way="frozen"), CPU)
     eager = TorchRuntime().load(described(folder), CPU)
     larger: list[Arrays] = [(np.ones((3, 11, 9), np.float32),)] * 2
-    assert_same(eager.predict(images(2)), model.predict(images(2)))
-    assert_same(eager.predict(larger), model.predict(larger))
+    assert_same(eager.predict(images(2)), frozen.predict(images(2)))
+    assert_same(eager.predict(larger), frozen.predict(larger))
 
 
 def test_threads_are_those_of_the_model_that_runs(folder: Path) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import select
+import ssl
 import subprocess
 import sys
 import time
@@ -25,16 +26,17 @@ KEYED = {"STEPSCOPE_AUTH__KEYS": f'{{"tester": "{hashlib.sha256(KEY.encode()).he
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Live:
-    """A server that runs: its address, its process, and where its log is written."""
+    """A server that runs: its address, its process, where its log is written, and a client's side of its TLS."""
 
     url: str
     pid: int
     log: Path
+    tls: ssl.SSLContext | bool = True
 
     def client(self, key: str = "") -> httpx2.Client:
         """Return a client of this server; it is the caller's to close."""
         headers = {"authorization": f"Bearer {key}"} if key else {}
-        return httpx2.Client(base_url=self.url, headers=headers, timeout=60, trust_env=False)
+        return httpx2.Client(base_url=self.url, headers=headers, timeout=60, trust_env=False, verify=self.tls)
 
 
 @contextmanager
@@ -43,15 +45,19 @@ def serving(
     *options: str,
     environment: Mapping[str, str] | None = None,
     command: Sequence[str] = COMMAND,
+    tls: ssl.SSLContext | bool = True,
 ) -> Iterator[Live]:
-    """Run a server whose log and cache lie in a folder. Settings of the one who runs the tests don't reach it."""
+    """Run a server whose log and cache lie in a folder. Settings of the one who runs the tests don't reach it.
+
+    `tls` is the client's side for a server that speaks TLS.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "server.log"
     process = start(folder, [*command, "--port", "0", *options], environment)
     try:
         url = _address(process, log)
-        _wait_until_ready(url, process, log)
-        yield Live(url=url, pid=process.pid, log=log)
+        _wait_until_ready(url, process, log, tls)
+        yield Live(url=url, pid=process.pid, log=log, tls=tls)
     finally:
         stop(process)
 
@@ -88,22 +94,22 @@ def _address(process: subprocess.Popen[str], log: Path) -> str:
     assert process.stdout is not None
     ready, _, _ = select.select([process.stdout], [], [], START_S)
     line = process.stdout.readline() if ready else ""
-    found = re.search(r"listens on (http://\S+)", line)
+    found = re.search(r"listens on (https?://\S+)", line)
     assert found, f"the server didn't tell its address: {line!r}\n{log.read_text()}"
     return found[1]
 
 
-def _wait_until_ready(url: str, process: subprocess.Popen[str], log: Path) -> None:
+def _wait_until_ready(url: str, process: subprocess.Popen[str], log: Path, tls: ssl.SSLContext | bool) -> None:
     deadline = time.monotonic() + START_S
-    while not _ready(url):
+    while not _ready(url, tls):
         assert process.poll() is None, f"the server ended with {process.returncode}\n{log.read_text()}"
         assert time.monotonic() < deadline, f"the server isn't ready\n{log.read_text()}"
         time.sleep(0.05)
 
 
-def _ready(url: str) -> bool:
+def _ready(url: str, tls: ssl.SSLContext | bool) -> bool:
     try:
-        return httpx2.get(f"{url}/readyz", trust_env=False).status_code == 200
+        return httpx2.get(f"{url}/readyz", trust_env=False, verify=tls).status_code == 200
     except httpx2.TransportError:
         return False
 

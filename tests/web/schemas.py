@@ -44,13 +44,27 @@ class Contract:
         self._registry: Any = Registry().with_resource(HERE, resource)
 
     def operations(self) -> list[tuple[str, str, dict[str, Any]]]:
-        """List method, path and operation."""
+        """List method, path and operation, without those of tags that have a wire of their own."""
+        return [(method, path, operation) for method, path, operation in self._all() if not self._is_own(operation)]
+
+    def own_wires(self) -> list[tuple[str, str, dict[str, Any]]]:
+        """List method, path and operation of the tags that have a wire of their own."""
+        return [(method, path, operation) for method, path, operation in self._all() if self._is_own(operation)]
+
+    def tags(self) -> set[str]:
+        """The tags whose operations have handlers."""
+        return {tag["name"] for tag in self.document["tags"] if not tag.get("x-own-wire")}
+
+    def _all(self) -> list[tuple[str, str, dict[str, Any]]]:
         return [
             (method.upper(), path, operation)
             for path, methods in self.document["paths"].items()
             for method, operation in methods.items()
             if method in ("get", "post", "put", "delete", "patch")
         ]
+
+    def _is_own(self, operation: dict[str, Any]) -> bool:
+        return operation["tags"][0] not in self.tags()
 
     def validate(self, schema: dict[str, Any], value: Any) -> None:
         """Raise unless a value is valid; a schema's references start at the contract's root."""

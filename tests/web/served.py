@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -30,10 +31,10 @@ cli.main()
 
 
 @contextlib.contextmanager
-def listening(app: App, shutdown_s: float = 5.0) -> Iterator[int]:
+def listening(app: App, shutdown_s: float = 5.0, tls: ssl.SSLContext | None = None) -> Iterator[int]:
     """Serve on a port of this machine. Signals stay the main thread's."""
     sock = socket.create_server(("127.0.0.1", 0))
-    server = make_server(app.asgi, app.root, drain=app.engine.drain, shutdown_s=shutdown_s)
+    server = make_server(app.asgi, app.root, drain=app.engine.drain, shutdown_s=shutdown_s, tls=tls)
     thread = threading.Thread(target=server.run, args=([sock],))
     thread.start()
     try:
@@ -85,7 +86,7 @@ class Process:
         """Wait for the line that tells the address."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        found = re.search(r"http://\S+", line)
+        found = re.search(r"https?://\S+", line)
         assert found, f"it told {line!r} and {self.process.communicate()}"
         self.address = found[0]
 

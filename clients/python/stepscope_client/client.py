@@ -1,5 +1,6 @@
 """The way in: a client of one server."""
 
+import os
 from contextlib import nullcontext
 from types import TracebackType
 from typing import Self, Unpack
@@ -40,14 +41,16 @@ class Client:
         *,
         timeout_s: float = 600.0,
         retries: int | Retries = Retries(),  # noqa: B008 - a frozen value
+        ca: str | os.PathLike[str] | None = None,
     ) -> None:
         """Connect to nothing yet.
 
         `timeout_s` is how long the server may be silent before an answer; 600 is also the server's own limit.
-        `retries` is how many more tries a refused request gets; see `Retries`.
+        `retries` is how many more tries a refused request gets; see `Retries`. `ca` is a file with the certificates of
+        the CAs that an https server's certificate may come from, instead of the system's.
         """
         policy = Retries(times=retries) if isinstance(retries, int) else retries
-        self._transport = Transport(url, key, timeout_s, policy)
+        self._transport = Transport(url, key, timeout_s, policy, None if ca is None else os.fspath(ca))
         self._transport.api.user_agent = f"stepscope-client/{stepscope_client.__version__}"
 
     @property

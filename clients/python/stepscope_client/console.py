@@ -46,6 +46,7 @@ def _option_name(name: str) -> str:
 @click.option("--trace_url", help="The tracing server, at port 16686.  [default: the server's host]")
 @click.option("--trace_level", default="STEP_TRACE", help="How deep the trace looks.")
 @click.option("--trace", "shows", is_flag=True, help="Draw the trace at the end.")
+@click.option("--ca", type=click.Path(exists=True, dir_okay=False), help="The CA of an https server's certificate.")
 @click.option("--key", envvar="MLMODELSCOPE_KEY", help="The key for a server that asks for one; $MLMODELSCOPE_KEY.")
 def main(
     mlmodelscope_url: str,
@@ -58,6 +59,7 @@ def main(
     trace_url: str | None,
     trace_level: str,
     shows: bool,
+    ca: str | None,
     key: str | None,
 ) -> None:
     """Predict the images whose URLs stand in a file, and print what the model sees in each."""
@@ -65,7 +67,7 @@ def main(
     part = max(SMALLEST_PART, min(batch_size, LARGEST_PART))
     try:
         with (
-            Client(mlmodelscope_url, key) as client,
+            Client(mlmodelscope_url, key, ca=ca) as client,
             client.open(
                 model_name,
                 model_version,
@@ -76,7 +78,7 @@ def main(
             ) as predictor,
         ):
             answers = _predict(predictor, urls, part)
-            trace = predictor.trace_url(trace_url or urlsplit(client.url).hostname or "")
+            trace = predictor.trace_url(trace_url or _site(client.url))
             predictor.close()
             drawn = client.trace(predictor.trace_id) if shows else None
     except ClientError as fault:
@@ -88,6 +90,13 @@ def main(
     failed = sum(answer.error is not None for answer in answers)
     if failed:
         raise click.ClickException(f"{failed} of {len(answers)} inputs failed.")
+
+
+def _site(url: str) -> str:
+    """Return a server's address without its port: the tracing port speaks TLS where the other does."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return f"{parts.scheme}://[{host}]" if ":" in host else f"{parts.scheme}://{host}"
 
 
 def _read(file: TextIO) -> list[str]:

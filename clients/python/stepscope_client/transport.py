@@ -68,13 +68,14 @@ class Reply(Generic[Data]):
 class Transport:
     """Sends operations to one server. Safe to use from several threads."""
 
-    def __init__(self, url: str, key: str | None, timeout_s: float, retries: Retries) -> None:
+    def __init__(self, url: str, key: str | None, timeout_s: float, retries: Retries, ca: str | None = None) -> None:
         self.url = site_of(url)
         self._timeout_s = float(timeout_s)  # The generated client takes no integers.
         self._retries = retries
         configuration = Configuration(
             host=self.url,
             access_token=key,
+            ssl_ca_cert=ca,
             connection_pool_maxsize=CONNECTIONS,
             # A proxy can't reach this machine's own loopback address.
             no_proxy="*" if _is_loopback(self.url) else None,

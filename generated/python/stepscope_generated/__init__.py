@@ -18,6 +18,7 @@ __version__ = "0.1.0"
 
 # Define package exports
 __all__ = [
+    "MindsporeApi",
     "PredictApi",
     "RegistryApi",
     "SystemApi",
@@ -65,6 +66,8 @@ __all__ = [
     "InputProblem",
     "InputProblemCode",
     "InstanceSegmentPayload",
+    "InstancesAnswer",
+    "InstancesRequest",
     "JaegerLog",
     "JaegerNames",
     "JaegerProcess",
@@ -119,6 +122,7 @@ import typing as _typing
 
 if _typing.TYPE_CHECKING:
     # import apis into sdk package
+    from stepscope_generated.api.mindspore_api import MindsporeApi as MindsporeApi
     from stepscope_generated.api.predict_api import PredictApi as PredictApi
     from stepscope_generated.api.registry_api import RegistryApi as RegistryApi
     from stepscope_generated.api.system_api import SystemApi as SystemApi
@@ -170,6 +174,8 @@ if _typing.TYPE_CHECKING:
     from stepscope_generated.models.input_problem import InputProblem as InputProblem
     from stepscope_generated.models.input_problem_code import InputProblemCode as InputProblemCode
     from stepscope_generated.models.instance_segment_payload import InstanceSegmentPayload as InstanceSegmentPayload
+    from stepscope_generated.models.instances_answer import InstancesAnswer as InstancesAnswer
+    from stepscope_generated.models.instances_request import InstancesRequest as InstancesRequest
     from stepscope_generated.models.jaeger_log import JaegerLog as JaegerLog
     from stepscope_generated.models.jaeger_names import JaegerNames as JaegerNames
     from stepscope_generated.models.jaeger_process import JaegerProcess as JaegerProcess
@@ -223,6 +229,7 @@ else:
     from importlib import import_module
 
     _exports = {
+        "MindsporeApi": ".api.mindspore_api",
         "PredictApi": ".api.predict_api",
         "RegistryApi": ".api.registry_api",
         "SystemApi": ".api.system_api",
@@ -270,6 +277,8 @@ else:
         "InputProblem": ".models.input_problem",
         "InputProblemCode": ".models.input_problem_code",
         "InstanceSegmentPayload": ".models.instance_segment_payload",
+        "InstancesAnswer": ".models.instances_answer",
+        "InstancesRequest": ".models.instances_request",
         "JaegerLog": ".models.jaeger_log",
         "JaegerNames": ".models.jaeger_names",
         "JaegerProcess": ".models.jaeger_process",

@@ -530,6 +530,29 @@ class InstanceSegmentPayload(Struct, kw_only=True, gc=False):
     float_mask: list[float] | UnsetType = UNSET
 
 
+class InstancesAnswer(Struct, kw_only=True, gc=False):
+    """The method's outputs, or why there are none. A request that fails as a whole, or whose
+    instances all fail alike, has `error_msg` alone; a failed instance among others has its own.
+    """
+
+    # An object of outputs by name for each instance, in the order of the request, or `error_msg`
+    # in place of it.
+    instances: list[dict[str, Any]] | UnsetType = UNSET
+    # Why the request failed.
+    error_msg: str | UnsetType = UNSET
+
+
+class InstancesRequest(Struct, kw_only=True, gc=False):
+    """Inputs of a method, for one instance or several. A value is a number, a bool, a text, nested
+    lists of numbers or bools (a tensor), or an object `{"b64": ..., "type": ..., "shape": ...}`
+    with little-endian bytes in C order as base64.
+    """
+
+    # An object of inputs by name for each instance. A server takes a single object in place of
+    # the list as well.
+    instances: Annotated[list[dict[str, Any]], Meta(min_length=1)]
+
+
 class JaegerLog(Struct, kw_only=True, gc=False):
     """Something noted at one time within a span."""
 

@@ -24,7 +24,7 @@ StepscopeError
 ├── DeadlineExceeded        the time that the caller gave is over
 ├── ModelUnavailable        the model is known but can't be loaded here
 ├── InternalFailure         a fault of ours
-├── ManifestInvalid, SettingsInvalid    an operator's file is wrong
+├── ManifestInvalid, ServableInvalid, SettingsInvalid    an operator's file is wrong
 └── InputFailed             one input of a list is bad; the others get their answers
     ├── InputEmpty, Base64Invalid, ImageUnreadable, ImageTooLarge, TensorInvalid
     ├── UrlRefused, UrlFailed
@@ -234,6 +234,7 @@ class Overloaded(Refused):
 
     def __init__(self, limit: int, retry_after_s: float = 1.0) -> None:
         super().__init__(f"The server is full: {limit} inputs are waiting or running. Try again later.", retry_after_s)
+        self.limit = limit
 
 
 class TooManyRequests(Refused):
@@ -241,6 +242,7 @@ class TooManyRequests(Refused):
 
     def __init__(self, limit: int, retry_after_s: float = 1.0) -> None:
         super().__init__(f"One caller may have {limit} inputs under way. Wait for some answers first.", retry_after_s)
+        self.limit = limit
 
 
 class ShuttingDown(Refused):
@@ -292,6 +294,10 @@ class ManifestInvalid(StepscopeError):
     def __init__(self, path: object, field: str, reason: str) -> None:
         super().__init__(f"{path}: {field}: {reason}")
         self.field = field
+
+
+class ServableInvalid(StepscopeError):
+    """A model's servable_config.py can't be used."""
 
 
 class SettingsInvalid(StepscopeError):

@@ -4,6 +4,7 @@ What a manifest asks for beyond size (colour order, layout, mean, scale, element
 """
 
 import functools
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -31,6 +32,11 @@ class Frame(msgspec.Struct, frozen=True, eq=False):
         """Return the model's input for this image alone."""
         (array,) = normalised(self.pixels[np.newaxis], self.spec)
         return array  # type: ignore[no-any-return]
+
+
+def arrays_of(inputs: Sequence[Array | Frame]) -> tuple[Array, ...]:
+    """Return a model's inputs as arrays, the frames among them normalised one by one."""
+    return tuple([each.array() if isinstance(each, Frame) else each for each in inputs])
 
 
 def normalised(images: Bytes, spec: ImageSpec) -> Array:

@@ -110,6 +110,18 @@ class ExecutionSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BatchSpec:
+    """Whether dimension 0 of the model's inputs and outputs counts inputs.
+
+    Where it doesn't, one input is all that a call takes. The inputs at the places of `shared` have no such dimension
+    even so: inputs run together only when they agree on them.
+    """
+
+    is_counted: bool = True
+    shared: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFiles:
     """The local files of a model, checked and ready to load."""
 
@@ -140,6 +152,7 @@ class Manifest:
     output: OutputSpec
     weights: WeightsSpec = WeightsSpec()
     execution: ExecutionSpec = ExecutionSpec()
+    batch: BatchSpec = BatchSpec()
     folder: Path = Path()
     container: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     description: str = ""

@@ -8,7 +8,7 @@ from stepscope.core.access import Trace
 from stepscope.core.frames import Frame
 from stepscope.core.jobs import Claim, Ending, Job, NewJob
 from stepscope.core.lifecycle import PredictorRecord
-from stepscope.core.manifests import Manifest
+from stepscope.core.manifests import Manifest, TensorSpec
 from stepscope.core.predictions import Array, DeviceRef, TraceLevel
 from stepscope.core.rankings import Ranking
 from stepscope.core.recording import BatchRecord, Recorder
@@ -40,6 +40,8 @@ class LoadedModel(Protocol):
     """Bytes that its weights take on the device; it may change when `execution` does."""
     execution: Execution
     """How it runs now."""
+    inputs: Sequence[TensorSpec]
+    """What its file says that it takes for each input, without a batch dimension; empty where it says nothing."""
 
     def predict(self, batch: Sequence[Inputs]) -> Sequence[Outputs]:
         """Run inputs of equal shapes and types together; the same length and order come back."""

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from stepscope.core.admission import Admission, AdmissionLimits
@@ -25,7 +25,7 @@ from stepscope.core.recording import Recorder
 from stepscope.core.steps import Step
 from stepscope.engine.catalog import Catalog
 from stepscope.engine.device import Device
-from stepscope.engine.models import Models, Running
+from stepscope.engine.models import Lease, Models, Running
 from stepscope.engine.pipeline import Pipeline, Plan, Work
 from stepscope.engine.plans import Plans
 from stepscope.engine.predictors import Predictors
@@ -75,6 +75,11 @@ class Engine:
     def timeout_s(self) -> float:
         """How long a request may take when its caller says nothing."""
         return self._limits.timeout_s
+
+    @property
+    def batch_size(self) -> int:
+        """How many inputs run together at most."""
+        return self._limits.batch_size
 
     @property
     def ready(self) -> bool:
@@ -163,6 +168,26 @@ class Engine:
             return await self._predict(record, inputs, options.over(record.options), keep_outputs, recorder)
         finally:
             self.admission.leave(record.owner, len(inputs))
+
+    async def admitted(self, owner: str, inputs: int, work: Callable[[], Awaitable[None]]) -> None:
+        """Do work that isn't a predictor's: count its inputs in meanwhile, and bound its time.
+
+        Raises `Overloaded`, `TooManyRequests`, `TooManyInputs`, `ShuttingDown` before it, `DeadlineExceeded` after it.
+        """
+        self._check_open()
+        self.admission.enter(owner, inputs)
+        try:
+            async with asyncio.timeout(self._limits.timeout_s):
+                await work()
+        except TimeoutError:
+            raise DeadlineExceeded(self._limits.timeout_s, 0, inputs) from None
+        finally:
+            self.admission.leave(owner, inputs)
+
+    def lend(self, manifest: Manifest, wanted: DeviceRef | None = None) -> tuple[Lease, Device]:
+        """Lend a model on a device, or the best one, loading it if need be, and that device. See `Models.lease`."""
+        device = self._device(wanted)
+        return self._models.lease(manifest, device), self._devices[device]
 
     async def reset(self, predictor_id: str, owner: str) -> PredictorRecord:
         """Forget what is kept for a predictor beside its record."""

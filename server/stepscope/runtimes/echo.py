@@ -12,8 +12,8 @@ import numpy as np
 import psutil
 
 from stepscope.core.errors import ModelUnavailable
-from stepscope.core.frames import Frame
-from stepscope.core.manifests import Manifest
+from stepscope.core.frames import arrays_of
+from stepscope.core.manifests import Manifest, TensorSpec
 from stepscope.core.ports import Inputs, Outputs
 from stepscope.core.predictions import DeviceRef, TraceLevel
 from stepscope.core.rankings import Ranking, ranked
@@ -53,6 +53,7 @@ class EchoModel:
         attributes = manifest.attributes
         self.size_bytes = int(attributes.get("size_bytes", "0"))
         self.execution = _execution(manifest.execution.way)
+        self.inputs: Sequence[TensorSpec] = ()
         self.batches: list[int] = []
         self.closed = False
         self._adds = attributes.get("echo") == "sum"
@@ -66,7 +67,7 @@ class EchoModel:
             raise RuntimeError("the model was closed")
         self.batches.append(len(batch))
         time.sleep(self._delay_s)
-        arrays = [_arrays(inputs) for inputs in batch]
+        arrays = [arrays_of(inputs) for inputs in batch]
         if self._fails(arrays):
             raise RuntimeError("the model fails, as its manifest asks")
         return [self._answer(each) for each in arrays]
@@ -102,10 +103,6 @@ class EchoModel:
             return inputs
         total = sum(float(np.asarray(array, dtype=np.float64).sum()) for array in inputs)
         return (np.asarray([total], dtype=np.float32),)
-
-
-def _arrays(inputs: Inputs) -> Outputs:
-    return tuple([each.array() if isinstance(each, Frame) else each for each in inputs])
 
 
 def _execution(way: str) -> Execution:

@@ -51,12 +51,23 @@ def contract_app(document: dict[str, Any], handlers: Handlers, auth: Authenticat
         api_cls = _security_class(auth)
 
     app = ConnexionMiddleware(_no_operation, middlewares=[ExceptionMiddleware, _Routing, Security, Stack])
-    app.add_api(document, resolver=_Handled(), security_map={"bearer": lambda: BearerHandler(auth)})
+    app.add_api(without_own_wires(document), resolver=_Handled(), security_map={"bearer": lambda: BearerHandler(auth)})
     app.add_error_handler(StepscopeError, _tell)
     app.add_error_handler(HTTPException, _tell_routing)
     app.add_error_handler(ClientDisconnect, _gone)
     app.add_error_handler(Exception, _tell_fault)
     return typing.cast(ASGIApp, app)
+
+
+def without_own_wires(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the contract without the tags that answer beside it, on wires of their own (`x-own-wire`)."""
+    own = {tag["name"] for tag in document["tags"] if tag.get("x-own-wire")}
+    paths = {
+        path: item
+        for path, item in document["paths"].items()
+        if not any(own.intersection(operation.get("tags", ())) for operation in item.values())
+    }
+    return document | {"paths": paths}
 
 
 def load_document(path: Path) -> dict[str, Any]:

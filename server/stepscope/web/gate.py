@@ -30,6 +30,10 @@ class Gate:
         if origin is not None and not self._may_call(origin.decode("latin-1").lower(), host):
             raise OriginRefused(origin.decode("latin-1"))
 
+    def admit_any_name(self) -> None:
+        """Stop asking for known names in `Host`."""
+        self._any_name = True
+
     def _is_ours(self, host: str) -> bool:
         name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
         if not name or name in self._names:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
-from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from stepscope.core.access import RequestContext
 from stepscope.core.errors import InvalidField, MalformedBody, UnsupportedMediaType
 from stepscope.web.bodies import media_type, read_body
+from stepscope.web.connected import while_connected
 from stepscope.web.context import HEADERS, KEY, trace_headers
 from stepscope.web.explain import explain
 from stepscope.web.negotiation import acceptable
@@ -26,8 +25,6 @@ JSON = "application/json"
 OCTETS = "application/octet-stream"
 LIKE_JSON = ("", "application/x-www-form-urlencoded")
 """Old clients send JSON under no type, or under a form's (curl's default)."""
-WATCH_AFTER_S = 0.05
-"""How long an operation runs before its connection is watched, so that short ones don't pay for it."""
 
 Decode = Callable[[bytes], Any]
 
@@ -56,7 +53,7 @@ class CompiledOperation:
             media = media_type(headers, self._media)
             decode = self._decoder_of(media)  # before the body is read
             arguments["body"] = decode(await read_body(headers, receive, self._max_body_bytes))
-        result = await _while_connected(self._handle(context, **arguments), receive)
+        result = await while_connected(self._handle(context, **arguments), receive)
         await self._send(send, context, result)
 
     def _decoder_of(self, media: str) -> Decode:
@@ -121,30 +118,3 @@ def _convert(parameter: Parameter, text: str | None) -> Any:
         return msgspec.convert(value, parameter.type, strict=False)
     except msgspec.ValidationError as error:
         raise explain(error, parameter.type, parameter.name) from None
-
-
-async def _while_connected(call: Awaitable[Any], receive: Receive) -> Any:
-    """Await a handler; cancel it when the client goes away."""
-    task = asyncio.current_task()
-    assert task is not None
-    loop = asyncio.get_running_loop()
-    watcher: list[asyncio.Task[None]] = []
-    timer = loop.call_later(WATCH_AFTER_S, lambda: watcher.append(loop.create_task(_watch(receive, task))))
-    try:
-        return await call
-    except asyncio.CancelledError:
-        if watcher and watcher[0].done() and task.uncancel() == 0:
-            raise ClientDisconnect from None
-        raise
-    finally:
-        timer.cancel()
-        for watch in watcher:
-            watch.cancel()
-
-
-async def _watch(receive: Receive, task: asyncio.Task[Any]) -> None:
-    # A body that nobody read may come first.
-    for _ in range(2):
-        if (await receive())["type"] == "http.disconnect":
-            task.cancel()
-            return

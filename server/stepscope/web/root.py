@@ -1,6 +1,7 @@
 """The outermost app: a small dispatcher between the contract's operations and what stands beside them."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -16,13 +17,32 @@ Finish = Callable[[Recorder], None]
 """Takes what was recorded of a request, once it is answered."""
 
 
+class Wire(Protocol):
+    """A dialect that answers HTTP by itself, because its errors and paths have rules of their own."""
+
+    def owns(self, method: str, path: str) -> bool:
+        """Say whether a request is its own."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+
+
 class Root:
     """Sends each connection to its place. Counts the requests under way, so that a stop can wait for them."""
 
     def __init__(
-        self, *, contract: ASGIApp, pages: ASGIApp, gate: Gate, start: Hook, stop: Hook, finish: Finish
+        self,
+        *,
+        contract: ASGIApp,
+        pages: ASGIApp,
+        gate: Gate,
+        start: Hook,
+        stop: Hook,
+        finish: Finish,
+        wires: Sequence[Wire] = (),
     ) -> None:
         self._contract = contract
+        self._wires = tuple(wires)
         self._pages = pages
         self._gate = gate
         self._start = start
@@ -56,7 +76,15 @@ class Root:
         except AccessDenied as refused:
             await send_problem(send, refused, scope[KEY])
             return
-        await (self._pages if is_page(scope["path"]) else self._contract)(scope, receive, send)
+        await self._place(scope["method"], scope["path"])(scope, receive, send)
+
+    def _place(self, method: str, path: str) -> ASGIApp:
+        if is_page(path):
+            return self._pages
+        for wire in self._wires:
+            if wire.owns(method, path):
+                return wire
+        return self._contract
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()

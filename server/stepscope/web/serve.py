@@ -3,10 +3,13 @@
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
+import ssl
+from collections.abc import Callable, Coroutine
 from types import FrameType
+from typing import Any, TypeVar
 
 import uvicorn
+import uvloop
 from starlette.types import ASGIApp
 
 from stepscope.core.errors import SettingsInvalid
@@ -16,9 +19,25 @@ from stepscope.web.root import Root
 
 log = logging.getLogger("stepscope.web")
 
+ResultT = TypeVar("ResultT")
+
 POLL_S = 0.05
 BACKLOG = 2048
 """Connections that wait to be taken; the system may allow fewer."""
+HANDSHAKE_S = 10.0
+"""How long a client may take to agree on TLS; `Connection` has the bounds of what follows."""
+
+
+class Loop(uvloop.Loop):
+    """uvloop, with its bound of 60 s for handshakes lowered. uvicorn has no option for it."""
+
+    async def create_server(  # type: ignore[override]
+        self, *arguments: Any, ssl: ssl.SSLContext | None = None, **options: Any
+    ) -> asyncio.AbstractServer:
+        """Listen."""
+        if ssl is not None:
+            options.setdefault("ssl_handshake_timeout", HANDSHAKE_S)
+        return await super().create_server(*arguments, ssl=ssl, **options)
 
 
 class Server(uvicorn.Server):
@@ -39,6 +58,21 @@ class Server(uvicorn.Server):
         self._shutdown_s = shutdown_s
         self._draining: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    def call(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
+        """Run something on the server's loop, from another thread, and wait for it."""
+        assert self._loop is not None, "the server has to run"
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def listen(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+        """Serve on one more socket."""
+
+        def connection() -> asyncio.Protocol:
+            return Connection(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(connection, sock=sock, ssl=tls, backlog=BACKLOG)
+        self.servers.append(server)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Note the loop on which signals are handled; tell the parent that all is ready, and watch it."""
@@ -90,15 +124,21 @@ class Server(uvicorn.Server):
 
 
 def make_server(
-    asgi: ASGIApp, root: Root, *, drain: Callable[[], None], shutdown_s: float, member: Member | None = None
+    asgi: ASGIApp,
+    root: Root,
+    *,
+    drain: Callable[[], None],
+    shutdown_s: float,
+    tls: ssl.SSLContext | None = None,
+    member: Member | None = None,
 ) -> Server:
     """Build the server around an app. `drain` is called when the app shall take nothing new.
 
-    `member` is this process where it is one of several.
+    With `tls` it speaks TLS and nothing else, on all its sockets. `member` is this process where it is one of several.
     """
     config = uvicorn.Config(
         asgi,
-        loop="uvloop",
+        loop=f"{__name__}:Loop",
         http=Connection,
         ws="none",
         lifespan="on",
@@ -110,6 +150,7 @@ def make_server(
         backlog=BACKLOG,
         timeout_graceful_shutdown=max(1, round(shutdown_s)),
         timeout_keep_alive=75,
+        ssl_context_factory=None if tls is None else lambda *_: tls,
     )
     return Server(config, root, drain, shutdown_s, member)
 

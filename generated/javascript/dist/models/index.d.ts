@@ -32,6 +32,8 @@ export * from './ImagesRequest.js';
 export * from './InputProblem.js';
 export * from './InputProblemCode.js';
 export * from './InstanceSegmentPayload.js';
+export * from './InstancesAnswer.js';
+export * from './InstancesRequest.js';
 export * from './JaegerLog.js';
 export * from './JaegerNames.js';
 export * from './JaegerProcess.js';

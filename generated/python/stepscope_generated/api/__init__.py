@@ -1,6 +1,7 @@
 # flake8: noqa
 
 __all__ = [
+    "MindsporeApi",
     "PredictApi",
     "RegistryApi",
     "SystemApi",
@@ -11,6 +12,7 @@ import typing as _typing
 
 if _typing.TYPE_CHECKING:
     # import apis into api package
+    from stepscope_generated.api.mindspore_api import MindsporeApi
     from stepscope_generated.api.predict_api import PredictApi
     from stepscope_generated.api.registry_api import RegistryApi
     from stepscope_generated.api.system_api import SystemApi
@@ -20,6 +22,7 @@ else:
     from importlib import import_module
 
     _exports = {
+        "MindsporeApi": ".mindspore_api",
         "PredictApi": ".predict_api",
         "RegistryApi": ".registry_api",
         "SystemApi": ".system_api",

@@ -47,6 +47,8 @@ __all__ = [
     "InputProblem",
     "InputProblemCode",
     "InstanceSegmentPayload",
+    "InstancesAnswer",
+    "InstancesRequest",
     "JaegerLog",
     "JaegerNames",
     "JaegerProcess",
@@ -135,6 +137,8 @@ if _typing.TYPE_CHECKING:
     from stepscope_generated.models.input_problem import InputProblem
     from stepscope_generated.models.input_problem_code import InputProblemCode
     from stepscope_generated.models.instance_segment_payload import InstanceSegmentPayload
+    from stepscope_generated.models.instances_answer import InstancesAnswer
+    from stepscope_generated.models.instances_request import InstancesRequest
     from stepscope_generated.models.jaeger_log import JaegerLog
     from stepscope_generated.models.jaeger_names import JaegerNames
     from stepscope_generated.models.jaeger_process import JaegerProcess
@@ -222,6 +226,8 @@ else:
         "InputProblem": ".input_problem",
         "InputProblemCode": ".input_problem_code",
         "InstanceSegmentPayload": ".instance_segment_payload",
+        "InstancesAnswer": ".instances_answer",
+        "InstancesRequest": ".instances_request",
         "JaegerLog": ".jaeger_log",
         "JaegerNames": ".jaeger_names",
         "JaegerProcess": ".jaeger_process",

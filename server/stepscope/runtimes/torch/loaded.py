@@ -1,8 +1,5 @@
 """A loaded model: it runs eager at once, and changes over when a faster way is known to be right."""
 
-import contextlib
-import ctypes
-import gc
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +8,7 @@ from functools import partial
 
 import torch
 
-from stepscope.core.manifests import OutputSpec
+from stepscope.core.manifests import OutputSpec, TensorSpec
 from stepscope.core.ports import Inputs, Outputs
 from stepscope.core.predictions import TraceLevel
 from stepscope.core.rankings import Ranking
@@ -21,6 +18,8 @@ from stepscope.core.tuning import EAGER, Execution
 from stepscope.runtimes.torch.background import Job
 from stepscope.runtimes.torch.batches import BatchSizes, Module, Run, Staging, rank_batch, run_batch
 from stepscope.runtimes.torch.executions import eager
+from stepscope.runtimes.torch.memory import give_back, size_bytes
+from stepscope.runtimes.torch.signatures import signature
 from stepscope.runtimes.torch.traced import RunOnce, Watched, run_call, run_watched
 from stepscope.runtimes.torch.trials import use_threads
 from stepscope.runtimes.torch.tune import Tuned
@@ -57,6 +56,7 @@ class TorchModel:
         """Take the model; `reload` gives another copy of it, for looking inside."""
         self.size_bytes = self._copy_bytes = size_bytes(model)
         self.execution = execution
+        self.inputs: Sequence[TensorSpec] = signature(model, is_batched=True)
         self.tuning: Job | None = None
         self._sizes = sizes
         self._device = device
@@ -171,22 +171,3 @@ class TorchModel:
         self._eager = None
         self._watched = None
         self._staging = Staging(self._device)
-
-
-def size_bytes(model: Module) -> int:
-    """Add up what the parameters and buffers take, shared ones once."""
-    if not isinstance(model, torch.nn.Module):
-        return 0
-    tensors = [*model.parameters(), *model.buffers()]
-    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
-    return sum(storages.values())
-
-
-def give_back(*, cuda: bool) -> None:
-    """Return freed memory to the device and the system."""
-    gc.collect()
-    if cuda:
-        torch.cuda.empty_cache()
-    # glibc keeps freed memory in its arenas; other C libraries have no malloc_trim.
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)

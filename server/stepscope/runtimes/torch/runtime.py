@@ -3,19 +3,23 @@
 import contextlib
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import torch
 
 from stepscope.core.errors import ModelUnavailable
-from stepscope.core.manifests import Manifest
+from stepscope.core.manifests import BatchSpec, InputSpec, Manifest, TensorSpec
 from stepscope.core.predictions import DeviceRef
 from stepscope.core.tuning import Execution, TuningOptions
 from stepscope.runtimes.torch.faults import LoadFault
 from stepscope.runtimes.torch.formats import load
-from stepscope.runtimes.torch.loaded import TorchModel, give_back
+from stepscope.runtimes.torch.loaded import TorchModel
+from stepscope.runtimes.torch.memory import give_back, keep_one_arena
+from stepscope.runtimes.torch.signatures import signature
 from stepscope.runtimes.torch.tuner import Fresh, Tuner
+from stepscope.runtimes.torch.unbatched import UnbatchedModel
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +39,7 @@ class TorchRuntime:
         slowest of them. Without `tuning` models run eager, unless their manifest pins another way. `folder` keeps
         what tuning found.
         """
+        keep_one_arena()
         self._tuner = Tuner(tuning or TuningOptions(enabled=False), folder, threads or torch.get_num_threads())
         if torch.cuda.is_available():
             # float32 means float32; TF32 is one of the ways that are tried.
@@ -45,7 +50,7 @@ class TorchRuntime:
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         return [*(DeviceRef(kind="cuda", index=index) for index in range(count)), DeviceRef()]
 
-    def load(self, manifest: Manifest, device: DeviceRef) -> TorchModel:
+    def load(self, manifest: Manifest, device: DeviceRef) -> TorchModel | UnbatchedModel:
         """Load a model whose files were found. Raises `ModelUnavailable`; the log holds the cause.
 
         It can run at once. Where tuning is on, it changes over to the fastest way by itself.
@@ -53,7 +58,10 @@ class TorchRuntime:
         with _as_unavailable(manifest):
             where = torch.device(str(device))
             model, sizes = load(manifest, where)
-            return self._tuner.start(Fresh(manifest=manifest, model=model, sizes=sizes, device=where))
+            if manifest.batch != BatchSpec():
+                return UnbatchedModel(model, where, manifest.batch, manifest.output)
+            known = _with_inputs(manifest, signature(model, is_batched=True))
+            return self._tuner.start(Fresh(manifest=known, model=model, sizes=sizes, device=where))
 
     def tune(self, manifest: Manifest, device: DeviceRef, *, force: bool = False) -> Execution:
         """Load a model, wait until it is tuned, close it, and say what was found; `force` forgets what was before."""
@@ -78,6 +86,13 @@ class TorchRuntime:
         if device.kind == "cuda":
             return int(torch.cuda.get_device_properties(device.index).total_memory)
         return int(psutil.virtual_memory().total)
+
+
+def _with_inputs(manifest: Manifest, found: tuple[TensorSpec, ...]) -> Manifest:
+    """Return the manifest with what the model's file says of its inputs, where the manifest itself says nothing."""
+    if manifest.inputs:
+        return manifest
+    return replace(manifest, inputs=tuple([InputSpec(type="raw", spec=spec) for spec in found]))
 
 
 @contextlib.contextmanager

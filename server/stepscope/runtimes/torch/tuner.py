@@ -19,7 +19,8 @@ from stepscope.runtimes.torch.batches import BatchSizes, Module
 from stepscope.runtimes.torch.examples import Examples, examples
 from stepscope.runtimes.torch.faults import LoadFault
 from stepscope.runtimes.torch.formats import load
-from stepscope.runtimes.torch.loaded import Shapes, TorchModel, give_back
+from stepscope.runtimes.torch.loaded import Shapes, TorchModel
+from stepscope.runtimes.torch.memory import give_back
 from stepscope.runtimes.torch.remembered import Remembered, key_of
 from stepscope.runtimes.torch.tune import Stopped, Subject, Tuned, tolerance_of, tune, verify
 
