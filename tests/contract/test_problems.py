@@ -36,6 +36,8 @@ SAMPLES: dict[type[errors.StepscopeError], errors.StepscopeError] = {
     errors.CredentialsInvalid: errors.CredentialsInvalid(),
     errors.OriginRefused: errors.OriginRefused("http://x"),
     errors.HostRefused: errors.HostRefused("x"),
+    errors.JobNotFound: errors.JobNotFound("j"),
+    errors.JobQueueFull: errors.JobQueueFull(5),
     errors.Overloaded: errors.Overloaded(5),
     errors.TooManyRequests: errors.TooManyRequests(5),
     errors.ShuttingDown: errors.ShuttingDown(),

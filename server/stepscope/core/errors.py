@@ -12,7 +12,8 @@ StepscopeError
 │   ├── RouteNotFound, MethodNotAllowed
 │   ├── ModelNotFound, FrameworkNotFound, DatasetNotFound
 │   ├── PredictorNotFound, PredictorExpired
-│   └── TraceNotFound
+│   ├── TraceNotFound
+│   └── JobNotFound
 ├── AccessDenied            who are you?
 │   ├── CredentialsMissing, CredentialsInvalid
 │   └── OriginRefused, HostRefused
@@ -20,6 +21,7 @@ StepscopeError
 │   ├── Overloaded            the server is full
 │   ├── TooManyRequests       this caller's share is used up
 │   ├── ShuttingDown          the server is about to stop
+│   ├── JobQueueFull          as many jobs wait as may
 │   └── StoreUnavailable      the database doesn't answer
 ├── DeadlineExceeded        the time that the caller gave is over
 ├── ModelUnavailable        the model is known but can't be loaded here
@@ -180,6 +182,14 @@ class TraceNotFound(NotFound):
         self.trace_id = trace_id
 
 
+class JobNotFound(NotFound):
+    """No job of this id is kept, or it is another caller's."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"There is no job {job_id!r} here. Jobs are forgotten some time after their end.")
+        self.job_id = job_id
+
+
 # --- access and load -----------------------------------------------------------------------------
 
 
@@ -257,6 +267,14 @@ class StoreUnavailable(Refused):
 
     def __init__(self) -> None:
         super().__init__("The server's database doesn't answer. Try again in a moment.", 2.0)
+
+
+class JobQueueFull(Refused):
+    """As many jobs wait in a queue as may."""
+
+    def __init__(self, limit: int, retry_after_s: float = 5.0) -> None:
+        super().__init__(f"The queue is full: {limit} jobs wait. Try again later.", retry_after_s)
+        self.limit = limit
 
 
 class DeadlineExceeded(StepscopeError):

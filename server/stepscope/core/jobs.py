@@ -7,10 +7,12 @@ that comes late, twice, or for a job that is over does no harm.
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 ATTEMPTS = 3
 """How often a job is given to a worker, unless its submitter says otherwise."""
+LEASE_S = 60.0
+KEEP_S = 86_400.0
 LOST = "No worker brought it to an end. Workers that were lost over it: "
 """Why a job fails that was tried often enough; their number follows."""
 
@@ -82,15 +84,28 @@ class NewJob:
     id: str
     owner: str
     kind: str
-    """Which workers may take it."""
+    """The queue that it stands in: which workers may take it."""
     payload: bytes
+    """What a worker needs; forgotten when the job has ended."""
     created_at: datetime
     expires_at: datetime
     """When it lapses unless it has ended before."""
+    start_by: datetime | None = None
+    """When it lapses unless a worker has taken it before."""
+    group: str = ""
+    """A worker that takes several jobs at once gets jobs of one group."""
+    note: bytes = b""
+    """What its submitter wants to know of it later; kept as long as the job."""
     priority: int = 0
     """The higher ones first."""
     key: str | None = None
     max_attempts: int = ATTEMPTS
+    max_waiting: int | None = None
+    """It is refused when so many wait in its queue."""
+    lease_s: float = LEASE_S
+    """How long its worker may be silent before another one gets it."""
+    keep_s: float = KEEP_S
+    """How long it can be read after its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,28 +117,46 @@ class Job:
     kind: str
     created_at: datetime
     expires_at: datetime
+    start_by: datetime | None = None
+    group: str = ""
+    note: bytes = b""
     priority: int = 0
     max_attempts: int = ATTEMPTS
+    lease_s: float = LEASE_S
+    keep_s: float = KEEP_S
     state: JobState = JobState.QUEUED
     attempts: int = 0
     worker: str = ""
     """Who holds it, or held it last."""
+    claimed_at: datetime | None = None
+    """When its worker took it."""
     lease_until: datetime | None = None
     """When its worker has lost it without a sign of life."""
     ended_at: datetime | None = None
     error: str = ""
     """Why it failed."""
+    percent: float = 0.0
     progress: bytes = b""
-    """What its worker told last."""
+    """What its worker told last, beside the percentage."""
 
-    def claimed(self, worker: str, until: datetime) -> "Job":
+    def claimed(self, worker: str, now: datetime) -> "Job":
         """Return the job in the hands of a worker."""
-        state = TRANSITIONS[self.state, JobEvent.CLAIM]
-        return replace(self, state=state, attempts=self.attempts + 1, worker=worker, lease_until=until, progress=b"")
+        return replace(
+            self,
+            state=TRANSITIONS[self.state, JobEvent.CLAIM],
+            attempts=self.attempts + 1,
+            worker=worker,
+            claimed_at=now,
+            lease_until=now + timedelta(seconds=self.lease_s),
+            percent=0.0,
+            progress=b"",
+        )
 
     def overdue(self, now: datetime) -> JobEvent | None:
         """Return what the time does to it."""
         if not self.state.is_final and now >= self.expires_at:
+            return JobEvent.EXPIRE
+        if self.state is JobState.QUEUED and self.start_by is not None and now >= self.start_by and not self.attempts:
             return JobEvent.EXPIRE
         if self.state is JobState.PROCESSING and self.lease_until is not None and now >= self.lease_until:
             return JobEvent.GIVE_UP if self.attempts >= self.max_attempts else JobEvent.LOSE
@@ -132,14 +165,23 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A worker's wish for jobs."""
+    """A worker's wish for jobs: up to `count` of one group."""
 
     kind: str
     worker: str
     count: int
     now: datetime
-    until: datetime
-    """How long they are the worker's without a sign of life."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """A sign of life of a job's worker."""
+
+    job_id: str
+    worker: str
+    now: datetime
+    percent: float = 0.0
+    progress: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,11 +190,47 @@ class Ending:
 
     event: JobEvent
     at: datetime
-    forget_at: datetime
-    """How long the job can be read."""
     worker: str = ""
     result: bytes = b""
     error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where a job stands in its queue."""
+
+    place: int = 0
+    """1 is next; 0 is not in the queue."""
+    estimate_s: float | None = None
+    """When it will be done, as far as that can be told."""
+    workers_online: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """A worker as it told of itself. One that was silent for longer than `offline_after_s` is offline."""
+
+    name: str
+    kind: str
+    seen_at: datetime
+    offline_after_s: float
+    about: bytes = b""
+    """What the dialect wants to know of it."""
+    mean_s: float | None = None
+    """How long it takes for a job, on average."""
+
+
+def queued(new: NewJob) -> Job:
+    """Return a job as it stands in its queue at first."""
+    return Job(**{name: getattr(new, name) for name in Job.__slots__ if hasattr(new, name)})
+
+
+def reported(job: Job, report: Report) -> Job | None:
+    """Return the job as a sign of life leaves it, None when it changes nothing."""
+    if report.worker != job.worker or after(job.state, JobEvent.RENEW) is None:
+        return None
+    until = report.now + timedelta(seconds=job.lease_s)
+    return replace(job, lease_until=until, percent=report.percent, progress=report.progress)
 
 
 def ended(job: Job, ending: Ending) -> Job | None:

@@ -1,12 +1,12 @@
 """The seams of the engine: each Protocol is narrow, and a small honest fake of it ships with the package."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol
 
 from stepscope.core.access import Trace
 from stepscope.core.frames import Frame
-from stepscope.core.jobs import Claim, Ending, Job, NewJob
+from stepscope.core.jobs import Claim, Ending, Job, JobState, NewJob, Report, Worker
 from stepscope.core.lifecycle import PredictorRecord
 from stepscope.core.manifests import Manifest, TensorSpec
 from stepscope.core.predictions import Array, DeviceRef, TraceLevel
@@ -100,7 +100,7 @@ class JobStore(Protocol):
     """Jobs, as `core.jobs` says what may happen to them. Any process that shares the store can serve any job."""
 
     async def add_job(self, new: NewJob) -> Job:
-        """Queue a job; return the one of the same owner and key instead, if there is one."""
+        """Queue a job; return the one of the same owner and key instead, if there is one. Raises `JobQueueFull`."""
 
     async def get_job(self, job_id: str) -> Job | None:
         """Return a job, or None."""
@@ -108,17 +108,45 @@ class JobStore(Protocol):
     async def get_result(self, job_id: str) -> bytes | None:
         """Return the result of a job that is done, as often as it is asked for."""
 
+    async def list_jobs(self, owner: str, state: JobState | None, count: int, before: str | None) -> Sequence[Job]:
+        """Return an owner's jobs, the newest first, from the one after `before` on."""
+
     async def claim_jobs(self, claim: Claim) -> Sequence[tuple[Job, bytes]]:
         """Give a worker the jobs whose turn it is, with their payloads; each job to one worker alone."""
 
-    async def renew_jobs(self, job_ids: Sequence[str], worker: str, until: datetime, progress: bytes) -> Sequence[str]:
-        """Note a sign of life; return the ids of those jobs that are still the worker's."""
+    async def report_jobs(self, reports: Sequence[Report]) -> Sequence[Job | None]:
+        """Note signs of life of workers that hold their jobs; return the jobs as they are afterwards."""
 
     async def end_job(self, job_id: str, ending: Ending) -> Job | None:
         """End a job, if the ending changes anything; return it as it is afterwards, None when there is no such job."""
 
-    async def sweep_jobs(self, now: datetime, keep: timedelta) -> Sequence[Job]:
+    async def release_job(self, job_id: str, worker: str) -> Job | None:
+        """Put back what a worker was given but never got, as if it hadn't been taken."""
+
+    async def sweep_jobs(self, now: datetime) -> Sequence[Job]:
         """Do what the time does to jobs: end, queue again, forget. Returns those that changed and are still there."""
+
+    async def count_waiting(self, kind: str) -> int:
+        """Return how many jobs wait in a queue."""
+
+    async def places(self, kind: str, job_ids: Sequence[str]) -> Sequence[int]:
+        """Return the jobs' places in their queue: 1 is next, 0 is none."""
+
+    async def put_worker(self, worker: Worker) -> None:
+        """Add or replace a worker's record, by its name and kind."""
+
+    async def list_workers(self, kind: str) -> Sequence[Worker]:
+        """Return the workers of a queue that were seen lately, in the order of their names."""
+
+
+class SessionStore(Protocol):
+    """What clients were given to come back with. `digest` is a SHA-256 in hex: what they hold isn't kept itself."""
+
+    async def put_session(self, digest: str, value: bytes, expires_at: datetime | None) -> None:
+        """Add or replace what belongs to a session."""
+
+    async def get_session(self, digest: str) -> bytes | None:
+        """Return what belongs to a session that hasn't expired, or None."""
 
 
 class Traces(Protocol):

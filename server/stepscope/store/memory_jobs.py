@@ -4,7 +4,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from stepscope.core.jobs import LOST, Claim, Ending, Job, JobEvent, JobState, NewJob, after, ended, fair_turn
+from stepscope.core.errors import JobQueueFull
+from stepscope.core.jobs import (
+    LOST,
+    Claim,
+    Ending,
+    Job,
+    JobEvent,
+    JobState,
+    NewJob,
+    Report,
+    Worker,
+    after,
+    ended,
+    fair_turn,
+    queued,
+    reported,
+)
 
 Lane = tuple[str, int, str]
 """A queue's kind and priority, and an owner."""
@@ -18,7 +34,6 @@ class _Entry:
     turn: int
     payload: bytes
     result: bytes | None = None
-    forget_at: datetime | None = None
 
 
 class MemoryJobs:
@@ -27,23 +42,18 @@ class MemoryJobs:
     def __init__(self) -> None:
         self._entries: dict[str, _Entry] = {}
         self._turns: dict[Lane, int] = {}
+        self._workers: dict[tuple[str, str], Worker] = {}
         self._count = 0
 
     async def add_job(self, new: NewJob) -> Job:
-        """Queue a job; return the one of the same owner and key instead, if there is one."""
+        """Queue a job; return the one of the same owner and key instead, if there is one. Raises `JobQueueFull`."""
         for entry in self._entries.values():
             same_key = new.key is not None and (entry.job.owner, entry.key) == (new.owner, new.key)
             if same_key or entry.job.id == new.id:
                 return entry.job
-        job = Job(
-            id=new.id,
-            owner=new.owner,
-            kind=new.kind,
-            created_at=new.created_at,
-            expires_at=new.expires_at,
-            priority=new.priority,
-            max_attempts=new.max_attempts,
-        )
+        if new.max_waiting is not None and len(self._waiting(new.kind)) >= new.max_waiting:
+            raise JobQueueFull(new.max_waiting)
+        job = queued(new)
         self._count += 1
         self._entries[new.id] = _Entry(job, new.key, self._count, self._turn(new), new.payload)
         return job
@@ -58,23 +68,29 @@ class MemoryJobs:
         entry = self._entries.get(job_id)
         return None if entry is None else entry.result
 
+    async def list_jobs(self, owner: str, state: JobState | None, count: int, before: str | None) -> Sequence[Job]:
+        """Return an owner's jobs, the newest first, from the one after `before` on."""
+        last = self._entries.get(before or "")
+        found = [
+            entry.job
+            for entry in reversed(self._entries.values())
+            if entry.job.owner == owner
+            and (state is None or entry.job.state is state)
+            and (last is None or entry.number < last.number)
+        ]
+        return found[:count]
+
     async def claim_jobs(self, claim: Claim) -> Sequence[tuple[Job, bytes]]:
         """Give a worker the jobs whose turn it is, with their payloads."""
-        waiting = [entry for entry in self._waiting(claim.kind) if entry.job.expires_at > claim.now]
-        waiting.sort(key=lambda entry: (-entry.job.priority, entry.turn, entry.number))
-        for entry in waiting[: claim.count]:
-            entry.job = entry.job.claimed(claim.worker, claim.until)
-        return [(entry.job, entry.payload) for entry in waiting[: claim.count]]
+        waiting = [entry for entry in self._in_line(claim.kind) if entry.job.overdue(claim.now) is None]
+        wanted = [entry for entry in waiting if entry.job.group == waiting[0].job.group][: claim.count]
+        for entry in wanted:
+            entry.job = entry.job.claimed(claim.worker, claim.now)
+        return [(entry.job, entry.payload) for entry in wanted]
 
-    async def renew_jobs(self, job_ids: Sequence[str], worker: str, until: datetime, progress: bytes) -> Sequence[str]:
-        """Note a sign of life; return the ids of those jobs that are still the worker's."""
-        renewed = []
-        for job_id in job_ids:
-            entry = self._entries.get(job_id)
-            if entry and entry.job.worker == worker and after(entry.job.state, JobEvent.RENEW) is not None:
-                entry.job = replace(entry.job, lease_until=until, progress=progress)
-                renewed.append(job_id)
-        return renewed
+    async def report_jobs(self, reports: Sequence[Report]) -> Sequence[Job | None]:
+        """Note signs of life of workers that hold their jobs; return the jobs as they are afterwards."""
+        return [self._report(report) for report in reports]
 
     async def end_job(self, job_id: str, ending: Ending) -> Job | None:
         """End a job, if the ending changes anything; return it as it is afterwards, None when there is no such job."""
@@ -83,29 +99,67 @@ class MemoryJobs:
             return None
         changed = ended(entry.job, ending)
         if changed is not None:
-            entry.job, entry.forget_at, entry.payload = changed, ending.forget_at, b""
+            entry.job, entry.payload = changed, b""
             entry.result = ending.result if changed.state is JobState.DONE else None
         return entry.job
 
-    async def sweep_jobs(self, now: datetime, keep: timedelta) -> Sequence[Job]:
+    async def release_job(self, job_id: str, worker: str) -> Job | None:
+        """Put back what a worker was given but never got, as if it hadn't been taken."""
+        entry = self._entries.get(job_id)
+        if entry is None:
+            return None
+        job = entry.job
+        if job.worker == worker and after(job.state, JobEvent.LOSE) is not None:
+            entry.job = replace(job, state=JobState.QUEUED, attempts=job.attempts - 1, worker="", lease_until=None)
+        return entry.job
+
+    async def sweep_jobs(self, now: datetime) -> Sequence[Job]:
         """Do what the time does to jobs: end, queue again, forget. Returns those that changed and are still there."""
         changed = []
         for job_id, entry in list(self._entries.items()):
-            event = entry.job.overdue(now)
+            job = entry.job
+            event = job.overdue(now)
             if event is not None:
-                state = after(entry.job.state, event)
+                state = after(job.state, event)
                 assert state is not None
-                error = f"{LOST}{entry.job.attempts}" if event is JobEvent.GIVE_UP else ""
-                entry.job = replace(entry.job, state=state, lease_until=None, error=error)
+                error = f"{LOST}{job.attempts}" if event is JobEvent.GIVE_UP else ""
+                entry.job = replace(job, state=state, lease_until=None, error=error)
                 if state.is_final:
-                    entry.job, entry.forget_at, entry.payload = replace(entry.job, ended_at=now), now + keep, b""
+                    entry.job, entry.payload = replace(entry.job, ended_at=now), b""
                 changed.append(entry.job)
-            elif entry.forget_at is not None and entry.forget_at <= now:
+            elif job.ended_at is not None and job.ended_at + timedelta(seconds=job.keep_s) <= now:
                 del self._entries[job_id]
         return changed
 
+    async def count_waiting(self, kind: str) -> int:
+        """Return how many jobs wait in a queue."""
+        return len(self._waiting(kind))
+
+    async def places(self, kind: str, job_ids: Sequence[str]) -> Sequence[int]:
+        """Return the jobs' places in their queue: 1 is next, 0 is none."""
+        places = {entry.job.id: place for place, entry in enumerate(self._in_line(kind), 1)}
+        return [places.get(job_id, 0) for job_id in job_ids]
+
+    async def put_worker(self, worker: Worker) -> None:
+        """Add or replace a worker's record, by its name and kind."""
+        self._workers[worker.kind, worker.name] = worker
+
+    async def list_workers(self, kind: str) -> Sequence[Worker]:
+        """Return the workers of a queue that were seen lately, in the order of their names."""
+        return [worker for key, worker in sorted(self._workers.items()) if key[0] == kind]
+
+    def _report(self, report: Report) -> Job | None:
+        entry = self._entries.get(report.job_id)
+        if entry is None:
+            return None
+        entry.job = reported(entry.job, report) or entry.job
+        return entry.job
+
     def _waiting(self, kind: str) -> list[_Entry]:
         return [one for one in self._entries.values() if one.job.kind == kind and one.job.state is JobState.QUEUED]
+
+    def _in_line(self, kind: str) -> list[_Entry]:
+        return sorted(self._waiting(kind), key=lambda entry: (-entry.job.priority, entry.turn, entry.number))
 
     def _turn(self, new: NewJob) -> int:
         lane = (new.kind, new.priority, new.owner)
