@@ -10,7 +10,6 @@ import pytest
 
 from stepscope.core.errors import JobQueueFull
 from stepscope.core.jobs import LOST, Claim, Ending, JobEvent, JobState, NewJob, Report, Worker
-from stepscope.store.database import Database
 from stepscope.store.memory_jobs import MemoryJobs
 from stepscope.store.sql_jobs import SqlJobs
 
@@ -47,7 +46,7 @@ async def jobs(request, tmp_path):
         return
     sqlite = request.param == "sqlite"
     url = f"sqlite:{tmp_path}/store" if sqlite else request.getfixturevalue("postgresql").new()
-    opened = SqlJobs(Database(url), tmp_path / "files" if sqlite else None)
+    opened = SqlJobs(url)
     await opened.start()
     yield opened
     await opened.stop()
@@ -323,7 +322,7 @@ async def test_nothing_is_lost_or_done_twice_whatever_workers_do(jobs):
     while len(done) < 40:
         at_s += 3
         assert at_s < 9_000
-        await jobs.sweep_jobs(seconds(at_s), timedelta(days=1))
+        await jobs.sweep_jobs(seconds(at_s))
         for job, _ in await jobs.claim_jobs(claim(f"w{at_s}", count=4, at_s=at_s)):
             if drawn.random() < 0.4:
                 late.append(job)

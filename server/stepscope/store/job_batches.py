@@ -14,7 +14,7 @@ from typing import Any
 from stepscope.core.errors import JobQueueFull
 from stepscope.core.jobs import Claim, Ending, Job, JobState, NewJob, Report, ended, queued, released, reported, timed
 from stepscope.store import job_rows, job_turns
-from stepscope.store.links import Link, Row, statement
+from stepscope.store.links import Link, Row, Statement, statement
 from stepscope.store.tables import microseconds
 
 CHANNEL = "stepscope_jobs"
@@ -181,9 +181,9 @@ class _Batch:
         answers: list[Sequence[Claimed]] = [[] for _ in wishes]
         for kind, places in by_kind.items():
             if self._waiting.get(kind, 0) + self._more[kind] > 0:
-                self._serve(
-                    [wishes[place] for place in places], lambda at, found, of=places: _put(answers, of[at], found)
-                )
+                found = self._serve([wishes[place] for place in places])
+                for place, claimed in zip(places, found, strict=False):
+                    answers[place] = claimed
         return answers
 
     def close(self, teller: str, at: datetime) -> None:
@@ -218,11 +218,11 @@ class _Batch:
         wanted = sorted(kinds)
         if not wanted:
             return
-        self._waiting = dict(self._link.rows(job_rows.QUEUES, kinds=wanted))  # type: ignore[arg-type]
+        self._waiting = dict(self._link.rows(job_rows.QUEUES, kinds=wanted))
         missing = [{"kind": kind} for kind in wanted if kind not in self._waiting]
         if missing:
             self._many(job_rows.ADD_QUEUE, missing)
-            self._waiting = dict(self._link.rows(job_rows.QUEUES, kinds=wanted))  # type: ignore[arg-type]
+            self._waiting = dict(self._link.rows(job_rows.QUEUES, kinds=wanted))
 
     def _find(self, ids: list[str]) -> Sequence[Row]:
         return self._link.rows(job_rows.BY_ID, ids=ids)
@@ -292,20 +292,22 @@ class _Batch:
 
     # --- claiming --------------------------------------------------------------------------------
 
-    def _serve(self, wishes: Sequence[Claim], give: Callable[[int, Sequence[Claimed]], None]) -> None:
+    def _serve(self, wishes: Sequence[Claim]) -> Sequence[Sequence[Claimed]]:
         """Take jobs of one queue: at once where every worker wants one, else one group after another."""
-        now_us = microseconds(max(wish.now for wish in wishes))
-        kind = wishes[0].kind
         if all(wish.count == 1 for wish in wishes):
-            rows = self._link.rows(job_rows.FIRST_IN_LINE, kind=kind, now_us=now_us, count=len(wishes))
-            for place, row in enumerate(rows):
-                give(place, self._hand_over([row], wishes[place]))
+            rows = self._first_in_line(job_rows.FIRST_IN_LINE, wishes[0], len(wishes))
+            found = [self._hand_over([row], wish) for row, wish in zip(rows, wishes, strict=False)]
             self._write_claims()
-            return
-        for place, wish in enumerate(wishes):
-            rows = self._link.rows(job_rows.FIRST_OF_GROUP, kind=kind, now_us=now_us, count=wish.count)
-            give(place, self._hand_over(rows, wish))
+            return found
+        found = []
+        for wish in wishes:
+            rows = self._first_in_line(job_rows.FIRST_OF_GROUP, wish, wish.count)
+            found.append(self._hand_over(rows, wish))
             self._write_claims()
+        return found
+
+    def _first_in_line(self, statement: Statement, wish: Claim, count: int) -> Sequence[Row]:
+        return self._link.rows(statement, kind=wish.kind, now_us=microseconds(wish.now), count=count)
 
     def _hand_over(self, rows: Sequence[Row], wish: Claim) -> Sequence[Claimed]:
         claimed = []
@@ -329,13 +331,9 @@ class _Batch:
         self._more[job.kind] += more
         self._queued[job.kind] += max(0, more)
 
-    def _many(self, statement: Any, values: Sequence[Any]) -> None:
+    def _many(self, statement: Statement, values: Sequence[Any]) -> None:
         if values:
             self._link.many(statement, values)
-
-
-def _put(answers: list[Sequence[Claimed]], place: int, found: Sequence[Claimed]) -> None:
-    answers[place] = found
 
 
 def _is_open(job: Job) -> bool:

@@ -53,10 +53,15 @@ class GetJob:
 
 
 class SqlJobs:
-    """The `JobStore` in a database. Large payloads and results are in `files`, or without it in the database."""
+    """The `JobStore` in a database.
 
-    def __init__(self, database: Database, files: Path | None = None) -> None:
-        self._database = database
+    Large payloads and results are in the folder `files`; without it beside SQLite's file, or in PostgreSQL itself.
+    """
+
+    def __init__(self, url: str, files: Path | None = None) -> None:
+        database = self._database = Database(url)
+        if files is None and database.is_sqlite:
+            files = Path(f"{database.url.database}-files")
         self._name = secrets.token_hex(8)
         self.writer = Desk(database, self._write, writes=True)
         self.reader = Desk(database, _read, writes=False)
@@ -223,7 +228,7 @@ def _changes_of(tellings: Sequence[Any]) -> JobChanges | None:
             return None
         ids.update(changed)
         queued.update(more)
-    return JobChanges(frozenset(ids), queued)
+    return JobChanges(job_ids=frozenset(ids), queued=queued)
 
 
 def _number(row: Sequence[Any]) -> int:
