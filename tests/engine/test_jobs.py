@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -24,8 +25,8 @@ Open = Callable[[], Awaitable[Jobs]]
 
 def new(job_id="a", **more):
     now = datetime.now(UTC)
-    given = {"owner": "ada", "kind": "echo", "payload": b"in", "expires_at": now + timedelta(hours=1)} | more
-    return NewJob(id=job_id, created_at=now, **given)
+    given: dict[str, Any] = {"owner": "ada", "kind": "echo", "payload": b"in", "expires_at": now + timedelta(hours=1)}
+    return NewJob(id=job_id, created_at=now, **(given | more))
 
 
 class Counted:
