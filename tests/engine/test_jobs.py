@@ -170,7 +170,7 @@ async def test_a_poll_costs_the_store_nothing(counted):
     for _ in range(100):
         job = await jobs.get("a")
         assert (await jobs.standing(job)).place == 1
-    assert store.calls["get_job"] == 1
+    assert "get_job" not in store.calls
     assert store.calls["places"] <= 10
     assert store.calls["list_workers"] <= 10
 

@@ -129,11 +129,9 @@ class _Batch:
         adds = [request.new for request in self._requests if isinstance(request, AddJob)]
         named = self._named()
         kinds = {new.kind for new in adds} | {each.kind for each in self._requests if isinstance(each, Claim)}
-        if named and not self._link.is_sqlite:
-            kinds |= {kind for (kind,) in self._link.rows(job_rows.KINDS, ids=named)}
         if any(isinstance(request, TidyTurns) for request in self._requests):
             kinds |= {kind for (kind,) in self._link.rows(job_rows.KINDS_OF_ALL)}
-        self._hold(kinds)
+        self._hold(sorted(kinds), named)
         if named:
             self._held = {row[1]: _Held(row[0], job_rows.job_of(row)) for row in self._find(named)}
         if adds:
@@ -193,9 +191,9 @@ class _Batch:
             return
         for told in _tellings(teller, list(self._changed), self._queued):
             if self._link.is_sqlite:
-                self._link.rows(_TELL_SQLITE, told=told, at_us=microseconds(at))
+                self._link.run(_TELL_SQLITE, told=told, at_us=microseconds(at))
             else:
-                self._link.rows(_TELL_POSTGRESQL, told=told)
+                self._link.run(_TELL_POSTGRESQL, told=told)
 
     # --- reading ---------------------------------------------------------------------------------
 
@@ -214,15 +212,14 @@ class _Batch:
                     ids |= dict.fromkeys(self._due)
         return list(ids)
 
-    def _hold(self, kinds: Iterable[str]) -> None:
-        wanted = sorted(kinds)
-        if not wanted:
+    def _hold(self, kinds: list[str], named: list[str]) -> None:
+        if not kinds and not named:
             return
-        self._waiting = dict(self._link.rows(job_rows.QUEUES, kinds=wanted))
-        missing = [{"kind": kind} for kind in wanted if kind not in self._waiting]
+        self._waiting = dict(self._link.rows(job_rows.QUEUES, kinds=kinds, ids=named))
+        missing = [{"kind": kind} for kind in kinds if kind not in self._waiting]
         if missing:
             self._many(job_rows.ADD_QUEUE, missing)
-            self._waiting = dict(self._link.rows(job_rows.QUEUES, kinds=wanted))
+            self._waiting = dict(self._link.rows(job_rows.QUEUES, kinds=kinds, ids=named))
 
     def _find(self, ids: list[str]) -> Sequence[Row]:
         return self._link.rows(job_rows.BY_ID, ids=ids)

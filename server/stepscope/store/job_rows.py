@@ -47,26 +47,31 @@ FIRST_OF_GROUP = statement(
     f"SELECT {_JOB}, payload, payload_body FROM jobs {_FRONT} AND group_name = "  # noqa: S608
     f"(SELECT group_name FROM jobs {_FRONT} ORDER BY rank, turn, number LIMIT 1) {_IN_LINE}"
 )
-KINDS = statement("SELECT DISTINCT kind FROM jobs WHERE id IN {ids}")
 NUMBER = statement("SELECT number FROM jobs WHERE id = :id")
-RESULT = statement("SELECT result, result_body FROM jobs WHERE id = :id")
+RESULTS = statement("SELECT id, result, result_body FROM jobs WHERE id IN {ids}")
 PLACES = statement(
     "SELECT jobs.id, line.place FROM (SELECT number, row_number() OVER (ORDER BY rank, turn, number) AS place "
     "FROM jobs WHERE kind = :kind AND state = 'queued') AS line JOIN jobs ON jobs.number = line.number "
     "WHERE jobs.id IN {ids}"
 )
 
-QUEUES = statement("SELECT kind, waiting FROM queues WHERE kind IN {kinds} ORDER BY kind {lock}")
+QUEUES = statement(
+    "SELECT kind, waiting FROM queues WHERE kind IN {kinds} OR kind IN (SELECT kind FROM jobs WHERE id IN {ids}) "
+    "ORDER BY kind {lock}"
+)
 KINDS_OF_ALL = statement("SELECT kind FROM queues")
 ADD_QUEUE = statement("INSERT INTO queues (kind, waiting) VALUES (:kind, 0) ON CONFLICT DO NOTHING")
 COUNT = statement("UPDATE queues SET waiting = waiting + :more WHERE kind = :kind")
 WAITING = statement("SELECT waiting FROM queues WHERE kind = :kind")
 
-FIRST_TURN = statement(
-    "SELECT turn FROM jobs WHERE kind = :kind AND rank = :rank AND state = 'queued' ORDER BY turn LIMIT 1"
+TURNS = statement(
+    "SELECT 'first', '', turn FROM (SELECT turn FROM jobs WHERE kind = :kind AND rank = :rank AND state = 'queued' "
+    "ORDER BY turn LIMIT 1) AS waiting "
+    "UNION ALL SELECT 'last', '', turn FROM (SELECT turn FROM lanes WHERE kind = :kind AND rank = :rank "
+    "ORDER BY turn DESC LIMIT 1) AS given "
+    "UNION ALL SELECT 'own', owner, turn FROM lanes WHERE kind = :kind AND rank = :rank AND owner IN {owners}"
 )
 LAST_TURN = statement("SELECT turn FROM lanes WHERE kind = :kind AND rank = :rank ORDER BY turn DESC LIMIT 1")
-OWN_TURNS = statement("SELECT owner, turn FROM lanes WHERE kind = :kind AND rank = :rank AND owner IN {owners}")
 KEEP_TURN = statement(
     "INSERT INTO lanes (kind, rank, owner, turn) VALUES (:kind, :rank, :owner, :turn) "
     "ON CONFLICT (kind, rank, owner) DO UPDATE SET turn = excluded.turn"

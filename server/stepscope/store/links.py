@@ -9,6 +9,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -56,10 +57,16 @@ class Link(Protocol):
         """Undo what the transaction did."""
 
     def rows(self, statement: Statement, **values: Any) -> Sequence[Row]:
-        """Execute a statement; return its rows, or none."""
+        """Execute a statement; return its rows."""
+
+    def run(self, statement: Statement, **values: Any) -> None:
+        """Execute a statement that has no rows, or whose rows don't matter.
+
+        What is wrong may be told by a later call, at the latest by `commit`.
+        """
 
     def many(self, statement: Statement, values: Iterable[Mapping[str, Any]]) -> None:
-        """Execute a statement once for each set of values."""
+        """Execute a statement once for each set of values; as `run` does."""
 
     def close(self) -> None:
         """Close the connection."""
@@ -93,11 +100,15 @@ class SqliteLink:
             self._connection.execute("ROLLBACK")
 
     def rows(self, statement: Statement, **values: Any) -> Sequence[Row]:
-        """Execute a statement; return its rows, or none."""
+        """Execute a statement; return its rows."""
         for name, value in values.items():
             if isinstance(value, list):
                 values[name] = json.dumps(value)
         return self._connection.execute(statement.sqlite, values).fetchall()
+
+    def run(self, statement: Statement, **values: Any) -> None:
+        """Execute a statement that has no rows."""
+        self._connection.execute(statement.sqlite, values)
 
     def many(self, statement: Statement, values: Iterable[Mapping[str, Any]]) -> None:
         """Execute a statement once for each set of values."""
@@ -109,7 +120,7 @@ class SqliteLink:
 
 
 class PostgresqlLink:
-    """A connection to PostgreSQL."""
+    """A connection to PostgreSQL. A transaction's statements are sent on without waiting for each one's answer."""
 
     is_sqlite = False
 
@@ -122,35 +133,46 @@ class PostgresqlLink:
             keepalives_idle=round(ANSWER_S),
             tcp_user_timeout=round(ANSWER_S * 1000),
         )
-        self._cursor = self._connection.cursor(binary=True)
         # A process that hangs in a transaction holds a queue: not for longer than the others wait for it.
-        self._cursor.execute(f"SET idle_in_transaction_session_timeout = {round(ANSWER_S * 1000)}")
-        self._cursor.execute(f"SET lock_timeout = {round(BUSY_S * 1000)}")
+        self._connection.execute(f"SET idle_in_transaction_session_timeout = {round(ANSWER_S * 1000)}".encode())
+        self._connection.execute(f"SET lock_timeout = {round(BUSY_S * 1000)}".encode())
+        self._pipeline = ExitStack()
 
     def begin(self) -> None:
         """Begin a transaction."""
-        self._cursor.execute("BEGIN")
+        self._pipeline.enter_context(self._connection.pipeline())
+        self._connection.execute(b"BEGIN")
 
     def commit(self) -> None:
         """Keep what the transaction did."""
-        self._cursor.execute("COMMIT")
+        self._connection.execute(b"COMMIT")
+        self._pipeline.close()  # waits for the answers
 
     def rollback(self) -> None:
         """Undo what the transaction did."""
-        self._cursor.execute("ROLLBACK")
+        with suppress(psycopg.Error):
+            self._pipeline.close()  # tells again what went wrong
+        self._connection.execute(b"ROLLBACK")
 
     def rows(self, statement: Statement, **values: Any) -> Sequence[Row]:
-        """Execute a statement; return its rows, or none."""
-        self._cursor.execute(statement.postgresql, values)
-        return self._cursor.fetchall() if self._cursor.description else []
+        """Execute a statement; return its rows."""
+        return self._cursor().execute(statement.postgresql, values).fetchall()
+
+    def run(self, statement: Statement, **values: Any) -> None:
+        """Execute a statement that has no rows."""
+        self._cursor().execute(statement.postgresql, values)
 
     def many(self, statement: Statement, values: Iterable[Mapping[str, Any]]) -> None:
-        """Execute a statement once for each set of values, all of them sent at once."""
-        self._cursor.executemany(statement.postgresql, values)
+        """Execute a statement once for each set of values."""
+        self._cursor().executemany(statement.postgresql, values)
 
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+
+    def _cursor(self) -> "psycopg.Cursor[Row]":
+        """Return a cursor of a statement's own: its answer may come after the next one is sent."""
+        return self._connection.cursor(binary=True)
 
 
 def connect(database: Database) -> Link:

@@ -33,7 +33,7 @@ from stepscope.store.job_batches import (
     TidyTurns,
     perform,
 )
-from stepscope.store.links import Link
+from stepscope.store.links import Link, Row, Statement
 from stepscope.store.migration import migrate
 from stepscope.store.tables import JOB_CHANGES
 
@@ -48,6 +48,13 @@ _LAST = 2**62
 @dataclass(frozen=True, slots=True)
 class GetJob:
     """To read a job."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class GetResult:
+    """To read a result, or its digest."""
 
     job_id: str
 
@@ -111,8 +118,7 @@ class SqlJobs:
         """Return the result of a job that is done, as often as it is asked for."""
         if not _is_id(job_id):
             return None
-        rows = await self.reader.ask(lambda link: link.rows(job_rows.RESULT, id=job_id))
-        result, body = rows[0] if rows else (None, None)
+        result, body = await self.reader.ask(GetResult(job_id))
         if body is None:
             found: bytes | None = result
             return found
@@ -207,15 +213,30 @@ class SqlJobs:
 
 
 def _read(link: Link, requests: Sequence[Any]) -> Sequence[Any]:
-    """Answer what is asked at the same time: jobs by one statement for all."""
-    ids = list({request.job_id for request in requests if isinstance(request, GetJob)})
-    jobs = {row[1]: job_rows.job_of(row) for row in link.rows(job_rows.BY_ID, ids=ids)} if ids else {}
-    return [jobs.get(request.job_id) if isinstance(request, GetJob) else request(link) for request in requests]
+    """Answer what is asked at the same time: jobs by one statement for all, results by another."""
+    jobs = {row[1]: job_rows.job_of(row) for row in _named(link, job_rows.BY_ID, requests, GetJob)}
+    results = {row[0]: row[1:] for row in _named(link, job_rows.RESULTS, requests, GetResult)}
+
+    def answer(request: Any) -> Any:
+        match request:
+            case GetJob(job_id):
+                return jobs.get(job_id)
+            case GetResult(job_id):
+                return results.get(job_id, (None, None))
+            case _:
+                return request(link)
+
+    return [answer(request) for request in requests]
+
+
+def _named(link: Link, statement: Statement, requests: Sequence[Any], kind: type[GetJob | GetResult]) -> Sequence[Row]:
+    ids = list({request.job_id for request in requests if isinstance(request, kind)})
+    return link.rows(statement, ids=ids) if ids else []
 
 
 def _put(worker: Worker) -> Callable[[Link], None]:
     def put(link: Link) -> None:
-        link.rows(job_rows.PUT_WORKER, **job_rows.worker_row(worker))
+        link.run(job_rows.PUT_WORKER, **job_rows.worker_row(worker))
 
     return put
 
