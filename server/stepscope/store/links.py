@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import psycopg
 
-from stepscope.store.database import ANSWER_S, BUSY_S, CONNECT_S, Database
+from stepscope.store.database import ANSWER_S, BUSY_S, CONNECT_S, Database, write_ahead
 
 Row = tuple[Any, ...]
 AWAY = (sqlite3.DatabaseError, psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError, OSError)
@@ -82,9 +82,7 @@ class SqliteLink:
         self._connection = sqlite3.connect(
             path, BUSY_S, isolation_level=None, check_same_thread=False, cached_statements=_KEPT_STATEMENTS
         )
-        # What is acknowledged outlives a power cut.
-        for pragma in ("journal_mode = WAL", "synchronous = FULL"):
-            self._connection.execute(f"PRAGMA {pragma}")
+        write_ahead(self._connection.execute)
 
     def begin(self) -> None:
         """Begin a transaction, with the write lock: it can't be had later, once another process has written."""
