@@ -8,13 +8,15 @@ locks the rows that are found, where there is more than one writer.
 import json
 import re
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import msgspec
 import psycopg
 
+from stepscope.store.bulk import Bulk, Values
 from stepscope.store.database import ANSWER_S, BUSY_S, CONNECT_S, Database, write_ahead
 
 Row = tuple[Any, ...]
@@ -65,8 +67,8 @@ class Link(Protocol):
         What is wrong may be told by a later call, at the latest by `commit`.
         """
 
-    def many(self, statement: Statement, values: Iterable[Mapping[str, Any]]) -> None:
-        """Execute a statement once for each set of values; as `run` does."""
+    def many(self, bulk: Bulk, rows: Sequence[Values]) -> None:
+        """Execute a statement for many rows; as `run` does."""
 
     def close(self) -> None:
         """Close the connection."""
@@ -99,18 +101,15 @@ class SqliteLink:
 
     def rows(self, statement: Statement, **values: Any) -> Sequence[Row]:
         """Execute a statement; return its rows."""
-        for name, value in values.items():
-            if isinstance(value, list):
-                values[name] = json.dumps(value)
-        return self._connection.execute(statement.sqlite, values).fetchall()
+        return self._connection.execute(statement.sqlite, _with_lists(values)).fetchall()
 
     def run(self, statement: Statement, **values: Any) -> None:
         """Execute a statement that has no rows."""
-        self._connection.execute(statement.sqlite, values)
+        self._connection.execute(statement.sqlite, _with_lists(values))
 
-    def many(self, statement: Statement, values: Iterable[Mapping[str, Any]]) -> None:
-        """Execute a statement once for each set of values."""
-        self._connection.executemany(statement.sqlite, values)
+    def many(self, bulk: Bulk, rows: Sequence[Values]) -> None:
+        """Execute a statement for many rows."""
+        self._connection.executemany(bulk.sqlite, rows)
 
     def close(self) -> None:
         """Close the connection."""
@@ -160,9 +159,9 @@ class PostgresqlLink:
         """Execute a statement that has no rows."""
         self._cursor().execute(statement.postgresql, values)
 
-    def many(self, statement: Statement, values: Iterable[Mapping[str, Any]]) -> None:
-        """Execute a statement once for each set of values."""
-        self._cursor().executemany(statement.postgresql, values)
+    def many(self, bulk: Bulk, rows: Sequence[Values]) -> None:
+        """Execute a statement for many rows."""
+        self._cursor().execute(bulk.postgresql, {"rows": msgspec.json.encode(rows).decode()})
 
     def close(self) -> None:
         """Close the connection."""
@@ -171,6 +170,11 @@ class PostgresqlLink:
     def _cursor(self) -> "psycopg.Cursor[Row]":
         """Return a cursor of a statement's own: its answer may come after the next one is sent."""
         return self._connection.cursor(binary=True)
+
+
+def _with_lists(values: Values) -> Values:
+    """Return values as SQLite takes them: lists as JSON."""
+    return {name: json.dumps(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 def connect(database: Database) -> Link:
