@@ -44,10 +44,10 @@ FIRST_OF_GROUP = statement(
 )
 NUMBER = statement("SELECT number FROM jobs WHERE id = :id")
 RESULTS = statement("SELECT id, result, result_body FROM jobs WHERE id IN {ids}")
+NUMBERS = statement("SELECT number, id FROM jobs WHERE id IN {ids}")
 PLACES = statement(
-    "SELECT jobs.id, line.place FROM (SELECT number, row_number() OVER (ORDER BY rank, turn, number) AS place "
-    "FROM jobs WHERE kind = :kind AND state = 'queued') AS line JOIN jobs ON jobs.number = line.number "
-    "WHERE jobs.id IN {ids}"
+    "SELECT number, place FROM (SELECT number, row_number() OVER (ORDER BY rank, turn, number) AS place "
+    "FROM jobs WHERE kind = :kind AND state = 'queued') AS line WHERE number IN {numbers}"
 )
 
 HOLD = statement(

@@ -116,6 +116,19 @@ class SqliteLink:
         self._connection.close()
 
 
+_SETTINGS = (
+    # A process that hangs in a transaction holds a queue: not for longer than the others wait for it.
+    f"idle_in_transaction_session_timeout = {round(ANSWER_S * 1000)}",
+    f"lock_timeout = {round(BUSY_S * 1000)}",
+    # Every statement here finds its rows by an index. While a table is new, its statistics say otherwise, and a plan
+    # that was made then would be kept while the table grows.
+    "enable_seqscan = off",
+    "enable_hashjoin = off",
+    "enable_mergejoin = off",
+    "jit = off",
+)
+
+
 class PostgresqlLink:
     """A connection to PostgreSQL. A transaction's statements are sent on without waiting for each one's answer."""
 
@@ -130,9 +143,8 @@ class PostgresqlLink:
             keepalives_idle=round(ANSWER_S),
             tcp_user_timeout=round(ANSWER_S * 1000),
         )
-        # A process that hangs in a transaction holds a queue: not for longer than the others wait for it.
-        self._connection.execute(f"SET idle_in_transaction_session_timeout = {round(ANSWER_S * 1000)}".encode())
-        self._connection.execute(f"SET lock_timeout = {round(BUSY_S * 1000)}".encode())
+        for setting in _SETTINGS:
+            self._connection.execute(f"SET {setting}".encode())
         self._pipeline = ExitStack()
 
     def begin(self) -> None:

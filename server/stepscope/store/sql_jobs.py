@@ -72,6 +72,7 @@ class SqlJobs:
         self._name = secrets.token_hex(8)
         self.writer = Desk(database, self._write, writes=True)
         self.reader = Desk(database, _read, writes=False)
+        self._surveyor = Desk(database, _read, writes=False)  # looks at whole queues, while others read
         self._bodies = Bodies(self.writer, self.reader, files)
         self._tidied_at = datetime.min.replace(tzinfo=UTC)
 
@@ -81,11 +82,13 @@ class SqlJobs:
         self._bodies.prepare()
         self.writer.start()
         self.reader.start()
+        self._surveyor.start()
 
     async def stop(self) -> None:
         """Finish what was asked for, and close the connections."""
         await self.writer.stop()
         await self.reader.stop()
+        await self._surveyor.stop()
         await self._database.close()
 
     async def changes(self) -> AsyncGenerator[JobChanges | None, None]:
@@ -192,8 +195,14 @@ class SqlJobs:
 
     async def places(self, kind: str, job_ids: Sequence[str]) -> Sequence[int]:
         """Return the jobs' places in their queue: 1 is next, 0 is none. Looks at the whole queue, once for all."""
-        ids = [job_id for job_id in job_ids if _is_id(job_id)]
-        places = dict(await self.reader.ask(lambda link: link.rows(job_rows.PLACES, kind=kind, ids=ids)))
+        known = [job_id for job_id in job_ids if _is_id(job_id)]
+
+        def read(link: Link) -> dict[str, int]:
+            ids = dict(link.rows(job_rows.NUMBERS, ids=known))
+            places = link.rows(job_rows.PLACES, kind=kind, numbers=list(ids))
+            return {ids[number]: place for number, place in places}
+
+        places = await self._surveyor.ask(read)
         return [places.get(job_id, 0) for job_id in job_ids]
 
     async def put_worker(self, worker: Worker) -> None:
