@@ -32,7 +32,7 @@ OWNERS = 7
 PAYLOAD, RESULT = b"\x01" * 200, b"\x02" * 100
 SHORT_QUEUE, LONG_QUEUE, QUICK_LONG_QUEUE = 100, 200_000, 20_000
 POLLERS, POLL_S = 1000, 0.3
-WAITING = 5000
+WAITING = 20_000
 TOGETHER = 2000
 """Jobs that are submitted at a time where it isn't measured."""
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from stepscope.core.jobs import Job
+from stepscope.engine.signals import Signal
 
 MOST_BYTES = 64 * 2**20
 """What is kept in all, about."""
@@ -30,8 +31,8 @@ class JobCache:
         self._bytes = 0
         self._reads: dict[str, asyncio.Task[Job | None]] = {}
         self._adding: dict[str, object] = {}
-        self._listeners: dict[str, set[asyncio.Event]] = {}
-        self._enders: dict[str, set[asyncio.Event]] = {}
+        self._listeners: dict[str, set[Signal]] = {}
+        self._enders: dict[str, set[Signal]] = {}
         self._told = False
 
     async def get(self, job_id: str) -> Job | None:
@@ -90,10 +91,10 @@ class JobCache:
             self._wake(job_id)
 
     @contextmanager
-    def listening(self, job_id: str, *, for_end: bool = False) -> Iterator[asyncio.Event]:
+    def listening(self, job_id: str, *, for_end: bool = False) -> Iterator[Signal]:
         """Lend an event that is set whenever a job has changed; or only when it may have ended."""
         listeners = self._enders if for_end else self._listeners
-        event = asyncio.Event()
+        event = Signal()
         listeners.setdefault(job_id, set()).add(event)
         try:
             yield event

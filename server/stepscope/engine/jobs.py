@@ -21,6 +21,7 @@ from stepscope.engine.job_cache import JobCache
 from stepscope.engine.job_callers import Callers
 from stepscope.engine.job_lines import Lines
 from stepscope.engine.job_workers import Workers
+from stepscope.engine.signals import Signal
 
 log = logging.getLogger("stepscope.jobs")
 
@@ -327,7 +328,7 @@ class Jobs:
                 log.exception("jobs can't be looked after")
 
 
-async def _soon(changed: asyncio.Event) -> None:
+async def _soon(changed: Signal) -> None:
     """Wait for a change, or until it is time to try again."""
     with suppress(TimeoutError):
         async with asyncio.timeout(RETRY_S):

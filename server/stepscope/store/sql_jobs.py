@@ -198,7 +198,7 @@ class SqlJobs:
         known = [job_id for job_id in job_ids if _is_id(job_id)]
 
         def read(link: Link) -> dict[str, int]:
-            ids = dict(link.rows(job_rows.NUMBERS, ids=known))
+            ids: dict[int, str] = dict(link.rows(job_rows.NUMBERS, ids=known))
             places = link.rows(job_rows.PLACES, kind=kind, numbers=list(ids))
             return {ids[number]: place for number, place in places}
 
