@@ -371,6 +371,17 @@ async def test_a_database_that_goes_away_and_comes_back(own_postgresql):
     await there.stop()
 
 
+async def test_a_database_that_was_started_again_between_two_requests(own_postgresql):
+    jobs = Jobs(SqlJobs(own_postgresql.new()))
+    await jobs.start()
+    await jobs.submit(new("a"))
+    await asyncio.to_thread(own_postgresql.stop)
+    await asyncio.to_thread(own_postgresql.start)
+    await jobs.submit(new("b"))
+    assert [job.id for job in await jobs.list("ada")] == ["b", "a"]
+    await jobs.stop()
+
+
 async def test_a_file_that_another_process_holds_for_too_long(tmp_path, monkeypatch):
     monkeypatch.setattr("stepscope.store.links.BUSY_S", 0.1)
     url = f"sqlite:{tmp_path / 'store.sqlite'}"

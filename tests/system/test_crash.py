@@ -30,6 +30,7 @@ from tests.system.crash.server import OWNER
 
 KILLS = int(os.environ.get("STEPSCOPE_CRASH_KILLS", "0"))
 SEED = int(os.environ.get("STEPSCOPE_CRASH_SEED", "0")) or random.SystemRandom().randrange(10**9)
+SHORT = 8
 WORKERS, CLIENTS = (8, 32) if KILLS else (4, 16)
 START_S = 60.0
 END_S = 120.0
@@ -109,12 +110,12 @@ async def test_nothing_that_was_acknowledged_is_lost_whatever_is_killed(kind, re
     promised = Promised()
     try:
         await scene.begin()
-        await _play(scene, promised, KILLS or 12)
+        await _play(scene, promised, KILLS or SHORT)
     finally:
         await scene.end()
     print(f"{kind}: {len(promised.jobs)} jobs were acknowledged")
     assert promised.wrong == [], f"seed {SEED}"
-    assert len(promised.jobs) > (KILLS or 12), f"seed {SEED}"
+    assert len(promised.jobs) > (KILLS or SHORT), f"seed {SEED}"
     await _check(url, promised)
 
 
