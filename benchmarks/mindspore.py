@@ -5,6 +5,7 @@ The adding model does next to nothing, so its figures are those of the wire and 
 
 import base64
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import adding
-from benchmarks.closed import measure
+from benchmarks.closed import drive, measure
 from benchmarks.plan import Plan
 from benchmarks.results import write
 from benchmarks.sides import Endpoint, Running, start_ours
@@ -25,11 +26,12 @@ from benchmarks.wire import Caller
 CONNECTIONS = (1, 16, 64)
 INSTANCES = (1, 32)
 LEAST_PER_S = 3500.0
-"""Answers of the adding model a second, at 16 connections."""
+"""Answers of the adding model a second, at 16 connections, from as many processes as there are cores."""
 FLOATS = 100_000
 FLOATS_WAYS = ("JSON in", "JSON in, JSON out", "base64 in", "base64 in, JSON out")
 FLOATS_ALLOWED_MS = {"JSON in, JSON out": 40.0, "base64 in": 5.0}
 REQUESTS = 30
+COLUMNS = ("processes", "requests", "connections", "answers/s", "instances/s", "ms (p50)", "ms (p99)", "CPU ms each")
 
 
 def run(plan: Plan, console: Console) -> dict[str, Any]:
@@ -39,16 +41,16 @@ def run(plan: Plan, console: Console) -> dict[str, Any]:
     repository = plan.scratch / "servables"
     adding.write(repository)
     models: dict[str, object] = {"folders": [str(repository)], "cache": str(subject.cache)}
-    running = start_ours(subject, {"models": models})
-    try:
-        result = {
-            "points": _points(plan, running, _endpoints(running.endpoint.port, subject.texts)),
-            "floats_ms": _floats(plan, running.endpoint.port),
-            "floats_allowed_ms": FLOATS_ALLOWED_MS,
-            "least_per_s": LEAST_PER_S,
-        }
-    finally:
-        running.stop()
+    result: dict[str, Any] = {"points": {}, "floats_allowed_ms": FLOATS_ALLOWED_MS, "least_per_s": LEAST_PER_S}
+    for processes in sorted({1, os.cpu_count() or 1}):
+        running = start_ours(subject, {"models": models, "server": {"processes": processes}})
+        try:
+            endpoints = _endpoints(running.endpoint.port, subject.texts)
+            result["points"][str(processes)] = _points(plan, running, endpoints)
+            if processes == 1:
+                result["floats_ms"] = _floats(plan, running.endpoint.port)
+        finally:
+            running.stop()
     _show(result, console)
     write("mindspore", plan.machine, result)
     return result
@@ -73,6 +75,8 @@ def _points(
     plan: Plan, running: Running, endpoints: dict[str, Endpoint]
 ) -> dict[str, dict[str, list[dict[str, float]]]]:
     found: dict[str, dict[str, list[dict[str, float]]]] = {}
+    for endpoint in endpoints.values():
+        drive(endpoint, max(CONNECTIONS), 1.0)  # so that each process has loaded the models
     for _ in range(plan.rounds):
         for name, endpoint in endpoints.items():
             for connections in CONNECTIONS:
@@ -102,16 +106,21 @@ def _body(instances: list[dict[str, Any]]) -> bytes:
 
 def _show(result: dict[str, Any], console: Console) -> None:
     table = Table(title="the mindspore wire")
-    for column in ("requests", "connections", "answers/s", "instances/s", "ms (p50)", "ms (p99)", "CPU ms each"):
+    for column in COLUMNS:
         table.add_column(column, justify="right")
-    for name, by_connections in result["points"].items():
+    rows = (
+        (processes, name, connections, points)
+        for processes, by_name in result["points"].items()
+        for name, by_connections in by_name.items()
+        for connections, points in by_connections.items()
+    )
+    for processes, name, connections, points in rows:
         instances = int(name.rpartition(" ")[2])
-        for connections, points in by_connections.items():
-            rate, p50, p99, cpu = (
-                Spread.of([point[key] for point in points]) for key in ("requests_per_s", "p50_ms", "p99_ms", "cpu_ms")
-            )
-            many = f"{rate.median * instances:,.0f}"
-            table.add_row(name, connections, str(rate), many, str(p50), str(p99), str(cpu))
+        rate, p50, p99, cpu = (
+            Spread.of([point[key] for point in points]) for key in ("requests_per_s", "p50_ms", "p99_ms", "cpu_ms")
+        )
+        many = f"{rate.median * instances:,.0f}"
+        table.add_row(processes, name, connections, str(rate), many, str(p50), str(p99), str(cpu))
     console.print(table)
     for name, times in result["floats_ms"].items():
         console.print(f"{FLOATS:,} floats, {name}: {Spread.of(times)} ms")
