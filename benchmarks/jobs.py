@@ -1,16 +1,19 @@
 """Jobs through a worker that does nothing, on each store: submitted, claimed, ended with a result, and read.
 
-Clients, workers and the door to jobs (`stepscope.engine.jobs.Jobs`) share one process, as in a server; there is no
-HTTP, which costs the same whatever the store. Both databases sync each commit to the disk.
+Once without HTTP: clients, workers and the door to jobs (`stepscope.engine.jobs.Jobs`) share one process, as in a
+server. Then with it, from one server process and from as many as there are cores (`job_wire`). Both databases sync
+each commit to the disk.
 """
 
 import asyncio
 import contextlib
 import gc
+import os
 import resource
+import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ import psutil
 import uvloop
 from rich.console import Console
 
+from benchmarks import job_wire
 from benchmarks.plan import Plan
 from benchmarks.results import write
 from stepscope.core.jobs import JobState, NewJob
@@ -40,18 +44,29 @@ TOGETHER = 2000
 def run(plan: Plan, console: Console) -> dict[str, Any]:
     """Measure all stores that there are."""
     found: dict[str, Any] = {"clients": CLIENTS, "workers": WORKERS, "stores": {}}
-    for store, url in _urls(plan.scratch):
-        with url as address:
+    for store, fresh in _stores(plan.scratch).items():
+        with fresh() as address:
             found["stores"][store] = row = uvloop.run(_measure(address, plan))
+        for processes in sorted({1, os.cpu_count() or 1}):
+            with fresh() as address:
+                row[f"processes {processes}"] = job_wire.measure(address, processes, plan)
         console.print(store, row)
     write("jobs-quick" if plan.quick else "jobs", plan.machine, found)
     return found
 
 
-def _urls(scratch: Path) -> Iterator[tuple[str, contextlib.AbstractContextManager[str]]]:
-    yield "sqlite", contextlib.nullcontext(f"sqlite:{scratch / 'jobs.sqlite'}")
+def _stores(scratch: Path) -> dict[str, Callable[[], contextlib.AbstractContextManager[str]]]:
+    """Return what makes a store, empty each time, and yields its address."""
+    stores: dict[str, Callable[[], contextlib.AbstractContextManager[str]]] = {"sqlite": lambda: _sqlite(scratch)}
     if (folder := programs()) is not None:
-        yield "postgresql", _postgresql(folder)
+        stores["postgresql"] = lambda: _postgresql(folder)
+    return stores
+
+
+@contextlib.contextmanager
+def _sqlite(scratch: Path) -> Iterator[str]:
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        yield f"sqlite:{folder}/jobs.sqlite"
 
 
 @contextlib.contextmanager
