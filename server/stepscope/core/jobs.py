@@ -152,6 +152,10 @@ class Job:
             progress=b"",
         )
 
+    def renewed(self, now: datetime) -> "Job":
+        """Return the job with its lease begun anew."""
+        return replace(self, lease_until=now + timedelta(seconds=self.lease_s))
+
     def overdue(self, now: datetime) -> JobEvent | None:
         """Return what the time does to it."""
         if not self.state.is_final and now >= self.expires_at:
@@ -229,8 +233,7 @@ def reported(job: Job, report: Report) -> Job | None:
     """Return the job as a sign of life leaves it, None when it changes nothing."""
     if report.worker != job.worker or after(job.state, JobEvent.RENEW) is None:
         return None
-    until = report.now + timedelta(seconds=job.lease_s)
-    return replace(job, lease_until=until, percent=report.percent, progress=report.progress)
+    return replace(job.renewed(report.now), percent=report.percent, progress=report.progress)
 
 
 def ended(job: Job, ending: Ending) -> Job | None:

@@ -131,6 +131,10 @@ class Jobs:
                 self._tell(job)
         return jobs
 
+    async def renew(self, kind: str, worker: str, count: int) -> None:
+        """Take it for a sign of life of a worker at `count` jobs of a queue: those that it took last."""
+        await self._store.renew_jobs(kind, worker, count, self._now())
+
     async def finish(self, job_id: str, worker: str, result: bytes) -> Job | None:
         """End a job with its result, unless it is over; return it as it is then, None when there is no such job."""
         return await self._end(job_id, Ending(event=JobEvent.FINISH, at=self._now(), worker=worker, result=result))
