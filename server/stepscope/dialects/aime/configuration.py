@@ -84,6 +84,7 @@ def read_server(file: Path) -> Server:
     server = Server(
         port=network.integer("port", None, 0),
         host=network.text("host") or None,
+        folder=file.parent.absolute(),
         endpoint_configs=_endpoint_places(network.text("endpoint_configs"), file.parent),
         max_body_bytes=framework.count("request_max_size", 100_000_000, 1),
         defaults=_read_defaults(root),
@@ -130,7 +131,7 @@ def read_endpoint(file: Path, server: Server) -> Endpoint:
         progress=_progress(root),
         session_variables=_session_variables(session),
         statics=_read_statics(root.section("STATIC")),
-        templates=_read_templates(root.section("JINJA"), name=name, title=title, demo_url=demo_url),
+        templates=_read_templates(root.section("JINJA"), server.folder, _page_variables(name, title, demo_url)),
         model=_read_model(worker, root),
     )
     about.skip("input_metering", "output_metering", "provide_worker_meta_data")
@@ -293,18 +294,24 @@ def _read_static(route: str, table: Table) -> StaticRoute:
     return static
 
 
-def _read_templates(table: Table, *, name: str, title: str, demo_url: str) -> tuple[TemplateRoute, ...]:
-    variables = {"endpoint_title": title, "endpoint_demo_url": demo_url, "endpoint_name": name}
-    return tuple(_read_template(route, each, variables) for route, each in table.sections().items())
+def _page_variables(name: str, title: str, demo_url: str) -> dict[str, str]:
+    return {"endpoint_title": title, "endpoint_demo_url": demo_url, "endpoint_name": name}
 
 
-def _read_template(route: str, table: Table, variables: Mapping[str, str]) -> TemplateRoute:
+def _read_templates(table: Table, server: Path | None, variables: Mapping[str, str]) -> tuple[TemplateRoute, ...]:
+    """Read pages, whose templates lie in the server's folder `templates`, or beside the endpoint's file."""
+    folders = (*([server / "templates"] if server is not None else []), table.file.parent.absolute())
+    return tuple(_read_template(route, each, folders, variables) for route, each in table.sections().items())
+
+
+def _read_template(
+    route: str, table: Table, folders: tuple[Path, ...], variables: Mapping[str, str]
+) -> TemplateRoute:
     file = table.required_text("file")
     if table.text("type", "jinja2") != "jinja2":
         raise table.refuse("type", "only jinja2 is known")
     table.warn_of_unknown()
-    folder = table.file.parent.absolute()
-    return TemplateRoute(route=_route(route), file=file, folder=folder, variables=variables)
+    return TemplateRoute(route=_route(route), file=file, folders=folders, variables=variables)
 
 
 def _route(route: str) -> str:

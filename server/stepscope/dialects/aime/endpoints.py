@@ -37,7 +37,8 @@ class TemplateRoute:
 
     route: str
     file: str
-    folder: Path
+    folders: tuple[Path, ...]
+    """Where templates are looked for, in this order."""
     variables: Mapping[str, str]
 
 
@@ -123,6 +124,8 @@ class Server:
 
     port: int | None = None
     host: str | None = None
+    folder: Path | None = None
+    """Where its file lies."""
     endpoint_configs: tuple[Path, ...] = ()
     max_body_bytes: int = 100_000_000
     defaults: Mapping[str, Description] = field(default_factory=dict)
