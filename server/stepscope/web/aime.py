@@ -19,7 +19,7 @@ from stepscope.dialects.aime.endpoints import Endpoint
 from stepscope.dialects.aime.openai import not_implemented
 from stepscope.dialects.aime.records import write_json
 from stepscope.dialects.aime.workers import Offer, Stopping
-from stepscope.web import streams
+from stepscope.web import aime_streams as streams
 from stepscope.web.aime_calls import Body, Call, Headers, preflight, set_cookie, told
 from stepscope.web.aime_pages import AimePages
 from stepscope.web.connected import while_connected
