@@ -129,9 +129,6 @@ class JobStore(Protocol):
     async def report_jobs(self, reports: Sequence[Report]) -> Sequence[Job | None]:
         """Note signs of life of workers that hold their jobs; return the jobs as they are afterwards."""
 
-    async def renew_jobs(self, kind: str, worker: str, count: int, now: datetime) -> None:
-        """Begin the leases anew of the `count` jobs of a queue that a worker holds and took last."""
-
     async def end_job(self, job_id: str, ending: Ending) -> Job | None:
         """End a job, if the ending changes anything; return it as it is afterwards, None when there is no such job."""
 

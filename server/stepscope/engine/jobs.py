@@ -189,10 +189,6 @@ class Jobs:
         """Note signs of life; return the jobs as they are. One that isn't the worker's, or is over, stays as it is."""
         return await self._told(self._store.report_jobs(reports), self._tell_all)
 
-    async def renew(self, kind: str, worker: str, count: int) -> None:
-        """Take it for a sign of life of a worker at `count` jobs of a queue: those that it took last."""
-        await self._store.renew_jobs(kind, worker, count, self._now())
-
     async def finish(self, job_id: str, worker: str, result: bytes) -> Job | None:
         """End a job with its result, unless it is over; return it as it is then, None when there is no such job.
 

@@ -104,14 +104,6 @@ class MemoryJobs:
         """Note signs of life of workers that hold their jobs; return the jobs as they are afterwards."""
         return [self._report(report) for report in reports]
 
-    async def renew_jobs(self, kind: str, worker: str, count: int, now: datetime) -> None:
-        """Begin the leases anew of the `count` jobs of a queue that a worker holds and took last."""
-        held = [one for one in self._entries.values() if (one.job.kind, one.job.worker) == (kind, worker)]
-        at_work = [one for one in held if one.job.state is JobState.PROCESSING]
-        at_work.sort(key=lambda entry: entry.job.claimed_at or now, reverse=True)
-        for entry in at_work[:count]:
-            entry.job = entry.job.renewed(now)
-
     async def end_job(self, job_id: str, ending: Ending) -> Job | None:
         """End a job, if the ending changes anything; return it as it is afterwards, None when there is no such job."""
         entry = self._entries.get(job_id)

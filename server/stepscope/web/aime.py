@@ -5,7 +5,8 @@ something here is known by a key of the configuration, so any page may ask, and 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +37,7 @@ JSON = (b"content-type", b"application/json")
 class Stream:
     """Events to send, each as JSON; `last` is text for the end."""
 
-    events: AsyncIterator[Mapping[str, Any]]
+    events: AsyncGenerator[Mapping[str, Any], None]
     last: str = ""
 
 
@@ -216,9 +217,10 @@ class AimeApp:
     async def _send_stream(self, stream: Stream, scope: Scope, send: Send) -> None:
         headers = [*streams.HEADERS, *ANY_PAGE, *trace_headers(scope[KEY])]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        async for event in streams.with_pings(stream.events, self._aime.is_stopping):
-            text = streams.PING if event is None else b"data: " + write_json(event) + b"\n\n"
-            await send({"type": "http.response.body", "body": text, "more_body": True})
+        async with aclosing(streams.with_pings(stream.events, self._aime.is_stopping)) as events:
+            async for event in events:
+                text = streams.PING if event is None else b"data: " + write_json(event) + b"\n\n"
+                await send({"type": "http.response.body", "body": text, "more_body": True})
         await send({"type": "http.response.body", "body": stream.last.encode()})
 
     async def _send_page(self, path: str, call: Call, send: Send) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 from starlette.types import Receive, Scope
 
-from stepscope.core.errors import BodyTooLarge, MalformedBody, MethodNotAllowed, Refused, RouteNotFound
+from stepscope.core.errors import BodyTooLarge, JobTooLarge, MalformedBody, MethodNotAllowed, Refused, RouteNotFound
 from stepscope.dialects.aime.endpoints import Endpoint
 from stepscope.dialects.aime.openai import OpenAiRefusal
 from stepscope.dialects.aime.records import read_json
@@ -96,7 +96,7 @@ def _told_plainly(fault: Exception, call: Call) -> tuple[int, Body, Headers]:
     match fault:
         case MalformedBody():
             return _plainly(400, str(fault))
-        case BodyTooLarge():
+        case BodyTooLarge() | JobTooLarge():
             return _plainly(413, str(fault))
         case RouteNotFound():
             return _plainly(404, str(fault))

@@ -1,7 +1,7 @@
 """Server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html), with signs of life between."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import TypeVar
 
 EventT = TypeVar("EventT")
@@ -15,8 +15,8 @@ HEADERS = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-cach
 
 
 async def with_pings(
-    events: AsyncIterator[EventT], is_stopping: Callable[[], bool]
-) -> AsyncIterator[EventT | None]:
+    events: AsyncGenerator[EventT, None], is_stopping: Callable[[], bool]
+) -> AsyncGenerator[EventT | None, None]:
     """Yield events, and None after each silence, until there are no more or the server stops."""
     coming: asyncio.Future[EventT | None] | None = None
     silent_s = 0.0
@@ -36,7 +36,9 @@ async def with_pings(
     finally:
         if coming is not None:
             coming.cancel()
+            await asyncio.wait([coming])
+        await events.aclose()
 
 
-async def _next(events: AsyncIterator[EventT]) -> EventT | None:
+async def _next(events: AsyncGenerator[EventT, None]) -> EventT | None:
     return await anext(events, None)

@@ -1,7 +1,8 @@
 """What clients ask: to be let in, to have something done, and how far it is."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -134,7 +135,7 @@ class Clients:
         job = await self._jobs.cancel(job.id) or job
         return {"success": True, "job_id": job.id, "ep_version": endpoint.version, "canceled": _is_canceled(job)}
 
-    async def events(self, given: Values, cookie: str) -> AsyncIterator[dict[str, Any]]:
+    async def events(self, given: Values, cookie: str) -> AsyncGenerator[dict[str, Any], None]:
         """Tell how far a job is whenever that has changed, the result at last. Raises `Refusal`."""
         job = await self._job(given.get("job_id"))
         endpoint = self._endpoints.get(job.group)
@@ -153,12 +154,13 @@ class Clients:
             raise unknown_job()
         return job
 
-    async def watch(self, job_id: str) -> AsyncIterator[Job]:
+    async def watch(self, job_id: str) -> AsyncGenerator[Job, None]:
         """Yield a job whenever it has changed, also when the database was away in between."""
         while True:
             try:
-                async for job in self._jobs.watch(job_id):
-                    yield job
+                async with aclosing(self._jobs.watch(job_id)) as states:
+                    async for job in states:
+                        yield job
             except StoreUnavailable:
                 await asyncio.sleep(RETRY_S)
             else:
@@ -194,8 +196,9 @@ class Clients:
     async def _ended(self, job: Job) -> Job:
         """Wait for a job's end, however long that takes; the job goes on when the client doesn't."""
         last: Job | None = job
-        async for last in self.watch(job.id):
-            pass
+        async with aclosing(self.watch(job.id)) as jobs:
+            async for now in jobs:
+                last = now
         if last is None or not last.state.is_final:
             raise unknown_job()
         return last
@@ -218,13 +221,14 @@ class Clients:
         standing = await self._jobs.standing(job) if not job.state.is_final else Standing()
         return progress_object(endpoint, job, standing)
 
-    async def _events(self, endpoint: Endpoint, job_id: str, cookie: str) -> AsyncIterator[dict[str, Any]]:
+    async def _events(self, endpoint: Endpoint, job_id: str, cookie: str) -> AsyncGenerator[dict[str, Any], None]:
         last: dict[str, Any] = {}
-        async for job in _again_and_again(self.watch(job_id), every_s=0.5):
-            event = await self._event(endpoint, job, cookie)
-            if event != last:
-                yield event
-            last = event
+        async with aclosing(_again_and_again(self.watch(job_id), every_s=0.5)) as jobs:
+            async for job in jobs:
+                event = await self._event(endpoint, job, cookie)
+                if event != last:
+                    yield event
+                last = event
 
     async def _event(self, endpoint: Endpoint, job: Job, cookie: str) -> dict[str, Any]:
         if job.state is JobState.LAPSED:
@@ -270,7 +274,7 @@ def _full(endpoint: Endpoint) -> Refusal:
     return Refusal(f"The queue of the endpoint {endpoint.name} is full: {endpoint.max_queue_length} jobs wait")
 
 
-async def _again_and_again(jobs: AsyncIterator[Job], every_s: float) -> AsyncIterator[Job]:
+async def _again_and_again(jobs: AsyncGenerator[Job, None], every_s: float) -> AsyncGenerator[Job, None]:
     """Yield a job when it changes, and after a while although it hasn't: its place in the queue may have."""
     last: Job | None = None
     coming: asyncio.Future[Job | None] | None = None
@@ -286,7 +290,9 @@ async def _again_and_again(jobs: AsyncIterator[Job], every_s: float) -> AsyncIte
     finally:
         if coming is not None:
             coming.cancel()
+            await asyncio.wait([coming])
+        await jobs.aclose()
 
 
-async def _next(jobs: AsyncIterator[Job]) -> Job | None:
+async def _next(jobs: AsyncGenerator[Job, None]) -> Job | None:
     return await anext(jobs, None)

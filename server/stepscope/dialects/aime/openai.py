@@ -1,7 +1,8 @@
 """The OpenAI-compatible layer: models that are names of endpoints, and chats with them, at once or as they are told."""
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import Any
 
 from stepscope.core.errors import StepscopeError
@@ -75,7 +76,7 @@ class Chats:
             raise OpenAiRefusal(404, "request_failed", str(result["error"]))
         return completion(model, result)
 
-    async def stream(self, key: str, body: Any) -> AsyncIterator[dict[str, Any]]:
+    async def stream(self, key: str, body: Any) -> AsyncGenerator[dict[str, Any], None]:
         """Begin a chat and return its parts as they come. Raises `OpenAiRefusal`."""
         model, endpoint, given = await self._asked(key, body)
         try:
@@ -84,26 +85,29 @@ class Chats:
             raise _refused(refusal) from None
         return self._parts(model, endpoint, job)
 
-    async def _parts(self, model: OpenAiModel, endpoint: Endpoint, job: Job) -> AsyncIterator[dict[str, Any]]:
+    async def _parts(self, model: OpenAiModel, endpoint: Endpoint, job: Job) -> AsyncGenerator[dict[str, Any], None]:
         told = ""
-        async for job in self._clients.watch(job.id):
-            if not job.state.is_final:
-                text = progress_object(endpoint, job, Standing())["progress_data"].get("text")
-                if isinstance(text, str) and len(text) > len(told) and text.startswith(told):
-                    yield chunk(model, job.id, text[len(told) :])
-                    told = text
-                continue
-            try:
-                result = await self._clients.outcome(endpoint, job)
-            except Refusal as refusal:
-                result = {"error": str(refusal)}
-            if result.get("error"):  # never told as an end that went well
-                yield OpenAiRefusal(404, "request_failed", str(result["error"])).body()
-                return
-            text = str(result.get("text", ""))
-            if len(text) > len(told):
-                yield chunk(model, job.id, text[len(told) :])
-            yield chunk(model, job.id, None)
+        async with aclosing(self._clients.watch(job.id)) as states:
+            async for now in states:
+                if not now.state.is_final:
+                    text = progress_object(endpoint, now, Standing())["progress_data"].get("text")
+                    if isinstance(text, str) and len(text) > len(told) and text.startswith(told):
+                        yield chunk(model, job.id, text[len(told) :])
+                        told = text
+                    continue
+                for part in await self._end(model, endpoint, now, told):
+                    yield part
+
+    async def _end(self, model: OpenAiModel, endpoint: Endpoint, job: Job, told: str) -> list[dict[str, Any]]:
+        """Return the last parts of an answer: a failure is never told as an end that went well."""
+        try:
+            result = await self._clients.outcome(endpoint, job)
+        except Refusal as refusal:
+            result = {"error": str(refusal)}
+        if result.get("error"):
+            return [OpenAiRefusal(404, "request_failed", str(result["error"])).body()]
+        rest = str(result.get("text", ""))[len(told) :]
+        return [*([chunk(model, job.id, rest)] if rest else []), chunk(model, job.id, None)]
 
     async def _asked(self, key: str, body: Any) -> tuple[OpenAiModel, Endpoint, dict[str, Any]]:
         await self._identify(key)

@@ -103,16 +103,19 @@ class WorkerFacts:
     max_batch_size: int = 1
     free_slots: int = 1
     told: Values = field(default_factory=dict)
+    held: tuple[str, ...] = ()
+    """The jobs that it was given and hasn't brought to an end, in the order in which it got them."""
 
     def encoded(self) -> bytes:
         """Return what is kept of it."""
-        return write_json({"max": self.max_batch_size, "free": self.free_slots, "told": dict(self.told)})
+        room = {"max": self.max_batch_size, "free": self.free_slots}
+        return write_json({**room, "told": dict(self.told), "held": self.held})
 
 
 def facts_of(worker: Worker) -> WorkerFacts:
     """Return what is known of a worker."""
     kept = read_object(worker.about)
-    return WorkerFacts(kept.get("max", 1), kept.get("free", 1), kept.get("told", {}))
+    return WorkerFacts(kept.get("max", 1), kept.get("free", 1), kept.get("told", {}), tuple(kept.get("held", ())))
 
 
 def times(job: Job) -> dict[str, float]:

@@ -25,6 +25,7 @@ SILENT_WAITS = 2
 WEIGHT = 0.2
 """How much the last job counts for a worker's mean time."""
 MOST_KNOWN = 10_000
+MOST_HELD = 1024
 MODEL = ("label", "quantization", "size", "family", "type", "repo_name")
 ABOUT = ("gpu_name", "num_gpus", "framework", "framework_version", "pytorch_version")
 TEXT = 200
@@ -59,7 +60,7 @@ class Roster:
         known = self._known.get((endpoint.kind, name)) or await self._stored(endpoint.kind, name)
         facts = facts_of(known) if known is not None else WorkerFacts()
         size = max(size or free or 1, facts.max_batch_size if known is not None else 1)
-        facts = WorkerFacts(size, size if free is None else free, _kept(told) or facts.told)
+        facts = WorkerFacts(size, size if free is None else free, _kept(told) or facts.told, facts.held)
         offline_after_s = float(SILENT_WAITS * endpoint.request_timeout_s)
         worker = Worker(name=name, kind=endpoint.kind, seen_at=self._now(), offline_after_s=offline_after_s)
         worker = replace(worker, about=facts.encoded(), mean_s=known.mean_s if known is not None else None)
@@ -71,27 +72,34 @@ class Roster:
         if worker is not None:
             await self._note(replace(worker, seen_at=self._now()))
 
-    def give(self, kind: str, name: str, count: int) -> None:
+    def give(self, kind: str, name: str, job_ids: Sequence[str]) -> None:
         """Note that a worker got jobs."""
         worker = self._known.get((kind, name))
         if worker is not None:
-            self._put(_with_room(worker, -count))
+            held = (*facts_of(worker).held, *job_ids)[-MOST_HELD:]
+            self._put(_holding(worker, held, -len(job_ids)))
 
-    async def take_back(self, kind: str, name: str, took_s: float | None) -> None:
+    async def take_back(self, kind: str, name: str, job_id: str, took_s: float | None) -> None:
         """Note that a worker has brought a job to its end, and how long it took, unless that is known already."""
         worker = self._known.get((kind, name))
         if worker is None:
             return
-        worker = replace(_with_room(worker, +1), seen_at=self._now())
+        held = tuple(each for each in facts_of(worker).held if each != job_id)
+        worker = replace(_holding(worker, held, +1), seen_at=self._now())
         if took_s is not None:
             mean_s = took_s if worker.mean_s is None else (1 - WEIGHT) * worker.mean_s + WEIGHT * took_s
             worker = replace(worker, mean_s=mean_s)
         await self._note(worker)
 
-    def size(self, kind: str, name: str) -> int:
-        """Return how many jobs a worker takes at once, as far as it was seen."""
+    def at_work(self, kind: str, name: str) -> Sequence[str]:
+        """Return the jobs that a worker is at: of those it was given, the last ones, as many as it has no room for.
+
+        A worker that was started anew has room for all, and has forgotten what it was given before.
+        """
         worker = self._known.get((kind, name))
-        return 1 if worker is None else facts_of(worker).max_batch_size
+        facts = WorkerFacts() if worker is None else facts_of(worker)
+        count = facts.max_batch_size - facts.free_slots
+        return facts.held[-count:] if count > 0 else ()
 
     async def is_online(self, endpoint: Endpoint, name: str) -> bool:
         """Say whether a worker was heard of lately."""
@@ -166,10 +174,10 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, str | int | float)
 
 
-def _with_room(worker: Worker, change: int) -> Worker:
+def _holding(worker: Worker, held: tuple[str, ...], more_room: int) -> Worker:
     facts = facts_of(worker)
-    free = min(facts.max_batch_size, max(0, facts.free_slots + change))
-    return replace(worker, about=replace(facts, free_slots=free).encoded())
+    free = min(facts.max_batch_size, max(0, facts.free_slots + more_room))
+    return replace(worker, about=replace(facts, free_slots=free, held=held).encoded())
 
 
 def _is_newer(one: Worker | None, other: Worker) -> bool:

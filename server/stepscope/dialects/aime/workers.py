@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from stepscope.core.errors import StoreUnavailable
+from stepscope.core.errors import JobTooLarge, StoreUnavailable
 from stepscope.core.jobs import Job, JobState, Report
 from stepscope.dialects.aime.endpoints import KIND, Configuration, Endpoint
 from stepscope.dialects.aime.keys import digest, is_among
@@ -22,8 +22,9 @@ from stepscope.engine.jobs import Jobs
 Values = Mapping[str, Any]
 Claimed = Sequence[tuple[Job, bytes]]
 
-SLICE_S = 5.0
-"""A long wait for jobs is made of such; one that nobody waits for any more ends with its slice."""
+RENEW_S = 2.0
+"""How often a worker's requests are taken as signs of life of its jobs, at most."""
+MOST_RENEWED = 10_000
 AWAY_S = 2.0
 """How long a worker is kept waiting while the database is away; it asks again at once."""
 RESULT_S = 20.0
@@ -70,12 +71,12 @@ class Workers:
         self._roster = roster
         self._version = version
         self._now = now or (lambda: datetime.now(UTC))
-        self._stopping = False
-        self._releases: set[asyncio.Task[None]] = set()
+        self._stopping = asyncio.Event()
+        self._renewed_s: dict[tuple[str, str], float] = {}
 
     def drain(self) -> None:
         """Give out no more jobs."""
-        self._stopping = True
+        self._stopping.set()
 
     async def login(self, body: Any) -> dict[str, Any]:
         """Welcome a worker."""
@@ -93,7 +94,7 @@ class Workers:
 
     async def status(self, body: Any) -> dict[str, Any]:
         """Say whether the server is there, and what a worker would be told. Raises `StoreUnavailable`, `Stopping`."""
-        if self._stopping:
+        if self._stopping.is_set():
             raise Stopping
         if not isinstance(body, dict):
             return {"error": "The body has to be an object", "cmd": "warning", "msg": "The body has to be an object"}
@@ -110,14 +111,13 @@ class Workers:
             endpoint = self._welcome(told)
         except NotWelcome as fault:
             return Offer({"cmd": "error", "msg": str(fault)})
-        name, count = _name(told), _count(told.get("max_job_batch"))
+        name = _name(told)
         if not name:
             return Offer({"cmd": "error", "msg": "The worker's name (auth) is missing"})
         try:
-            await self._roster.see(endpoint, name, told, free=count)
-            await self._renew(endpoint, name, count)
-            claimed = await self._claim(endpoint, name, count, _wait_s(endpoint, told))
-            return await self._offer(endpoint, name, claimed)
+            await self._roster.see(endpoint, name, told, free=_count(told.get("max_job_batch")))
+            await self._renew(endpoint, name)
+            return await self._offer(endpoint, name, await self._claim(endpoint, name, told))
         except StoreUnavailable:
             await asyncio.sleep(AWAY_S)
             return Offer(NO_JOB)
@@ -170,40 +170,41 @@ class Workers:
             raise NotWelcome(_trouble(endpoint))
         return endpoint
 
-    async def _renew(self, endpoint: Endpoint, name: str, free: int) -> None:
-        """Take a request as a sign of life of the jobs that its worker is at: as many as it has no room for."""
-        held = self._roster.size(endpoint.kind, name) - free
-        if held > 0:
-            await self._jobs.renew(endpoint.kind, name, held)
+    async def _renew(self, endpoint: Endpoint, name: str) -> None:
+        """Take a request as a sign of life of the jobs that its worker is at, unless there was one just now."""
+        now_s = asyncio.get_running_loop().time()
+        at_work = self._roster.at_work(endpoint.kind, name)
+        if not at_work or now_s - self._renewed_s.get((endpoint.kind, name), -RENEW_S) < RENEW_S:
+            return
+        if len(self._renewed_s) > MOST_RENEWED:
+            self._renewed_s.clear()
+        self._renewed_s[endpoint.kind, name] = now_s
+        jobs = [job for job_id in at_work if (job := await self._jobs.get(job_id)) is not None]
+        await self._jobs.report([_same_again(job, self._now()) for job in jobs if job.worker == name])
 
-    async def _claim(self, endpoint: Endpoint, name: str, count: int, wait_s: float) -> Claimed:
-        loop = asyncio.get_running_loop()
-        end = loop.time() + wait_s
-        while True:
-            if self._stopping:
-                raise Stopping
-            slice_s = min(SLICE_S, max(0.001, end - loop.time()))
-            claimed = await self._claim_slice(endpoint.kind, name, count, slice_s)
-            if claimed or loop.time() >= end:
-                return claimed
-
-    async def _claim_slice(self, kind: str, name: str, count: int, wait_s: float) -> Claimed:
-        claim = asyncio.ensure_future(self._jobs.claim(kind, name, count, wait_s))
+    async def _claim(self, endpoint: Endpoint, name: str, told: Values) -> Claimed:
+        count, wait_s = _count(told.get("max_job_batch")), _wait_s(endpoint, told)
+        if self._stopping.is_set():
+            raise Stopping
+        claim = asyncio.ensure_future(self._jobs.claim(endpoint.kind, name, count, wait_s))
+        stop = asyncio.ensure_future(self._stopping.wait())
         try:
-            return await asyncio.shield(claim)
+            await asyncio.wait([claim, stop], return_when=asyncio.FIRST_COMPLETED)
+            if not claim.done():
+                raise Stopping
+            return claim.result()
         except asyncio.CancelledError:
-            # The worker is gone; what this may still be given goes back.
-            self._release_later(claim, name)
+            await self._give_back(claim, name)
             raise
+        finally:
+            stop.cancel()
+            claim.cancel()  # puts back what it is given at this very moment
 
-    def _release_later(self, claim: "asyncio.Future[Claimed]", name: str) -> None:
-        async def release() -> None:
-            for job, _ in await claim:
+    async def _give_back(self, claim: "asyncio.Future[Claimed]", name: str) -> None:
+        """Put back what was claimed in the moment in which the worker went away."""
+        if claim.done() and not claim.cancelled() and claim.exception() is None:
+            for job, _ in claim.result():
                 await self._jobs.release(job.id, name)
-
-        task = asyncio.ensure_future(release())
-        self._releases.add(task)
-        task.add_done_callback(self._releases.discard)
 
     async def _offer(self, endpoint: Endpoint, name: str, claimed: Claimed) -> Offer:
         if not claimed:
@@ -213,7 +214,8 @@ class Workers:
             for job, _ in claimed:
                 await self._jobs.fail(job.id, name, f"The endpoint {job.group} isn't there any more")
             return Offer(NO_JOB)
-        self._roster.give(endpoint.kind, name, len(claimed))
+        job_ids = tuple(job.id for job, _ in claimed)
+        self._roster.give(endpoint.kind, name, job_ids)
         answer = {
             "cmd": "job",
             "endpoint_name": offered.name,
@@ -222,7 +224,7 @@ class Workers:
             "final_output_descriptions": offered.outputs,
             "job_data": [_job_data(job, payload) for job, payload in claimed],
         }
-        return Offer(answer, name, tuple(job.id for job, _ in claimed))
+        return Offer(answer, name, job_ids)
 
     async def _report(self, entry: Values) -> Report:
         job_id, name = str(entry.get("job_id")), _reporter(entry)
@@ -245,16 +247,27 @@ class Workers:
             return _warning("The job's endpoint isn't there any more")
         was_open = not job.state.is_final
         if was_open:
-            job = await self._jobs.finish(job.id, job.worker, kept_result(endpoint, told)) or job
+            job = await self._finish(job, kept_result(endpoint, told))
         took_s = (job.ended_at - job.claimed_at).total_seconds() if was_open and job.ended_at and job.claimed_at else None
-        await self._roster.take_back(job.kind, job.worker, took_s)
+        await self._roster.take_back(job.kind, job.worker, job.id, took_s)
         return dict(OK)
+
+
+    async def _finish(self, job: Job, result: bytes) -> Job:
+        try:
+            return await self._jobs.finish(job.id, job.worker, result) or job
+        except JobTooLarge as fault:  # sent again, it would be as large
+            return await self._jobs.fail(job.id, job.worker, str(fault)) or job
 
 
 def _job_data(job: Job, payload: bytes) -> dict[str, Any]:
     started = job.claimed_at or job.created_at
     own = {"start_time": job.created_at.timestamp(), "start_time_compute": started.timestamp()}
     return {**read_object(payload), "job_id": job.id, **own}
+
+
+def _same_again(job: Job, now: datetime) -> Report:
+    return Report(job_id=job.id, worker=job.worker, now=now, percent=job.percent, progress=job.progress)
 
 
 def _reply(job: Job | None, report: Report) -> dict[str, Any]:
