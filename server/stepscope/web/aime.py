@@ -70,9 +70,11 @@ class AimeApp:
     def owns(self, method: str, path: str) -> bool:  # noqa: ARG002
         """Say whether a request is this wire's."""
         plain = _plain(path)
-        if plain in self._routes or (plain not in self._taken and self._pages.has(plain)):
+        if plain in self._routes or plain.startswith("/api/endpoints/"):
             return True
-        return plain.startswith("/api/endpoints/") or (plain != "/" and plain.split("/")[1] not in self._others)
+        if plain not in ("/", "/favicon.ico"):
+            return plain.split("/")[1] not in self._others
+        return self._pages.has(plain)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""

@@ -7,7 +7,7 @@ from stepscope.core.ports import SessionStore
 from stepscope.dialects.aime.clients import Clients
 from stepscope.dialects.aime.descriptions import details
 from stepscope.dialects.aime.endpoints import Configuration, Endpoint
-from stepscope.dialects.aime.media import Media
+from stepscope.dialects.aime.media import Media, Workshop
 from stepscope.dialects.aime.openai import Chats
 from stepscope.dialects.aime.parameters import Type
 from stepscope.dialects.aime.roster import Roster
@@ -26,7 +26,11 @@ class Aime:
         self._jobs = jobs
         self._roster = Roster(jobs)
         self._workroom = Workroom("media")
-        workshops = {Type.IMAGE: Pictures(), Type.AUDIO: Ffmpeg("audio"), Type.VIDEO: Ffmpeg("video")}
+        workshops: dict[Type, Workshop] = {
+            Type.IMAGE: Pictures(),
+            Type.AUDIO: Ffmpeg("audio"),
+            Type.VIDEO: Ffmpeg("video"),
+        }
         media = Media(workshops, configuration.server.limits)
         self.clients = Clients(configuration, jobs, Sessions(sessions), media, self._workroom)
         self.workers = Workers(configuration, jobs, self._roster, version)

@@ -145,7 +145,7 @@ class Clients:
         return self._events(endpoint, job.id, cookie)
 
     async def find(self, endpoint: Endpoint, given: Values) -> Job:
-        """Return a job of an endpoint that a client may see: it has to tell the id, and no wrong key. Raises `Refusal`."""
+        """Return a job of an endpoint: the client has to tell its id, and no key but its own. Raises `Refusal`."""
         job = await self._job(given.get("job_id"))
         if job.group != endpoint.name:
             raise unknown_job()
@@ -205,9 +205,10 @@ class Clients:
 
     async def _outcome(self, endpoint: Endpoint, job: Job, cookie: str, *, polled: bool = False) -> Answer:
         if job.state is JobState.LAPSED:
-            told = {"job_state": "lapsed"}
-            progress = {"progress": await self._progress(endpoint, job)} if polled else {}
-            raise Refusal(LAPSED, job_id=job.id, **told, **progress)
+            told: dict[str, Any] = {"job_id": job.id, "job_state": "lapsed"}
+            if polled:
+                told["progress"] = await self._progress(endpoint, job)
+            raise Refusal(LAPSED, told=told)
         identity = {"job_id": job.id, "ep_version": endpoint.version}
         if job.state is not JobState.DONE:
             error = CANCELED if _is_canceled(job) else job.error

@@ -32,13 +32,36 @@ FILE_NAME = "aime_api_endpoint.cfg"
 METHODS = ("GET", "POST")
 CREATED = 1717700000
 """When models of the OpenAI layer were made, where the file doesn't say it."""
-FRAMEWORK = (
-    "access_log proxies_count keep_alive_timeout keep_alive request_buffer_size request_max_header_size "
-    "request_timeout response_timeout websocket_max_size websocket_ping_interval websocket_ping_timeout "
-    "worker_manager_threshold"
-).split()
+FRAMEWORK = [
+    "access_log",
+    "proxies_count",
+    "keep_alive_timeout",
+    "keep_alive",
+    "request_buffer_size",
+    "request_max_header_size",
+    "request_timeout",
+    "response_timeout",
+    "websocket_max_size",
+    "websocket_ping_interval",
+    "websocket_ping_timeout",
+    "worker_manager_threshold",
+]
 """Settings of another web framework, which mean nothing here."""
-RESERVED = frozenset("api v1 model version livez readyz ui metrics stream_progress openapi.json openapi.yaml".split())
+RESERVED = frozenset(
+    [
+        "api",
+        "v1",
+        "model",
+        "version",
+        "livez",
+        "readyz",
+        "ui",
+        "metrics",
+        "stream_progress",
+        "openapi.json",
+        "openapi.yaml",
+    ]
+)
 """First parts of paths that endpoints can't have."""
 
 
@@ -141,7 +164,7 @@ def read_endpoint(file: Path, server: Server) -> Endpoint:
     return endpoint
 
 
-def _read_defaults(root: Table) -> dict[str, Values]:
+def _read_defaults(root: Table) -> Mapping[str, Values]:
     """Return the defaults by endpoints' sections."""
     found: dict[str, dict[str, Any]] = {}
     for name, values in root.values.items():
@@ -304,9 +327,7 @@ def _read_templates(table: Table, server: Path | None, variables: Mapping[str, s
     return tuple(_read_template(route, each, folders, variables) for route, each in table.sections().items())
 
 
-def _read_template(
-    route: str, table: Table, folders: tuple[Path, ...], variables: Mapping[str, str]
-) -> TemplateRoute:
+def _read_template(route: str, table: Table, folders: tuple[Path, ...], variables: Mapping[str, str]) -> TemplateRoute:
     file = table.required_text("file")
     if table.text("type", "jinja2") != "jinja2":
         raise table.refuse("type", "only jinja2 is known")

@@ -55,7 +55,7 @@ def _type_of(parameter: Parameter) -> Type:
 
 
 def read_uri(uri: str) -> bytes:
-    """Return the bytes of a data URI. The type that it names is often wrong, and isn't looked at. Raises `MediaUnfit`."""
+    """Return the bytes of a data URI. The type that it names is often wrong, so nobody looks. Raises `MediaUnfit`."""
     head, comma, body = uri.partition(",")
     if not comma or not _HEAD.fullmatch(head[:200] + comma):
         raise MediaUnfit("it has to be a data URI: data:KIND/FORMAT;base64,DATA")
@@ -95,7 +95,9 @@ def _wanted(name: str, attribute: Attribute, value: Any) -> Any:
     """Return the value to convert to, None when it is right as it is."""
     if attribute.supported and not any(_is_alike(name, value, each) for each in attribute.supported):
         if not attribute.auto_convert:
-            raise Unfit(f"{name} {_shown(value)} isn't one of {', '.join(_shown(each) for each in attribute.supported)}")
+            raise Unfit(
+                f"{name} {_shown(value)} isn't one of {', '.join(_shown(each) for each in attribute.supported)}"
+            )
         wanted = attribute.default if attribute.default is not None else attribute.supported[0]
         return _canonical(wanted) if name in NAMES else wanted
     if name in NAMES:
@@ -125,7 +127,9 @@ def _clamped(attribute: Attribute, size: tuple[int, int]) -> tuple[int, int]:
     for place, side in enumerate(("width", "height")):
         bounds = attribute.bounds
         own = Bounds(least=_at(bounds.least, place), most=_at(bounds.most, place), align=_at(bounds.align, place))
-        sides.append(int(_within(f"size ({side})", Attribute(bounds=own, auto_convert=attribute.auto_convert), size[place])))
+        sides.append(
+            int(_within(f"size ({side})", Attribute(bounds=own, auto_convert=attribute.auto_convert), size[place]))
+        )
     return sides[0], sides[1]
 
 

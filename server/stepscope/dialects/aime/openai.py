@@ -6,8 +6,8 @@ from contextlib import aclosing
 from typing import Any
 
 from stepscope.core.errors import StepscopeError
-from stepscope.dialects.aime.clients import Clients, progress_object
 from stepscope.core.jobs import Job, Standing
+from stepscope.dialects.aime.clients import Clients, progress_object
 from stepscope.dialects.aime.endpoints import Configuration, Endpoint, OpenAiModel
 from stepscope.dialects.aime.records import number, write_json
 from stepscope.dialects.aime.refusals import Kind, Refusal
@@ -174,7 +174,7 @@ def _text(content: Any) -> str:
 
 def completion(model: OpenAiModel, result: Values) -> dict[str, Any]:
     """Return a whole answer."""
-    message = {"role": "assistant", "content": result.get("text"), "refusal": None, "annotations": []}
+    message: dict[str, Any] = {"role": "assistant", "content": result.get("text"), "refusal": None, "annotations": []}
     return {
         "id": f"chatcmpl-{result['job_id']}",
         "object": "chat.completion",

@@ -196,7 +196,7 @@ def _fits(name: str) -> Any:
 
 def read_bounds(table: Table, fits: Any) -> Bounds:
     """Read limits under both of their names. Raises `SettingsInvalid`."""
-    values = {}
+    values: dict[str, Any] = {}
     for name, keys in (("least", ("minimum", "min")), ("most", ("maximum", "max")), ("align", ("align",))):
         for key in keys:
             value = table.anything(key)

@@ -24,11 +24,13 @@ class Kind(enum.Enum):
 class Refusal(StepscopeError):
     """A request that isn't served. `error` is a text where the wire has one, otherwise a list."""
 
-    def __init__(self, error: str | Sequence[str], kind: Kind = Kind.REQUEST, **told: Any) -> None:
+    def __init__(
+        self, error: str | Sequence[str], kind: Kind = Kind.REQUEST, told: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__(error if isinstance(error, str) else "; ".join(error))
         self.error = error if isinstance(error, str) else list(error)
         self.kind = kind
-        self.told: Mapping[str, Any] = told
+        self.told = told or {}
         """What else stands in the answer."""
 
 

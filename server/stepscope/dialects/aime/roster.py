@@ -54,7 +54,13 @@ class Roster:
                 await self._task
 
     async def see(
-        self, endpoint: Endpoint, name: str, told: Mapping[str, Any], *, size: int | None = None, free: int | None = None
+        self,
+        endpoint: Endpoint,
+        name: str,
+        told: Mapping[str, Any],
+        *,
+        size: int | None = None,
+        free: int | None = None,
     ) -> None:
         """Note what a worker says of itself, with the room that it has, in all or free."""
         known = self._known.get((endpoint.kind, name)) or await self._stored(endpoint.kind, name)

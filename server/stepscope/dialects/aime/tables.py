@@ -4,7 +4,7 @@ import logging
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from stepscope.core.errors import SettingsInvalid
 
@@ -42,13 +42,17 @@ class Table:
 
     def mapping(self, key: str) -> Values:
         """Return a table's values."""
-        value = self._take(key, {})
-        return value if isinstance(value, dict) else self._refuse(key, "a table", value)
+        value: Values = self._take(key, {})
+        if not isinstance(value, dict):
+            self._refuse(key, "a table", value)
+        return value
 
     def text(self, key: str, default: str = "") -> str:
         """Return a text."""
-        value = self._take(key, default)
-        return value if isinstance(value, str) else self._refuse(key, "a text", value)
+        value: str = self._take(key, default)
+        if not isinstance(value, str):
+            self._refuse(key, "a text", value)
+        return value
 
     def required_text(self, key: str) -> str:
         """Return a text that must be there."""
@@ -59,17 +63,18 @@ class Table:
 
     def flag(self, key: str, default: bool = False) -> bool:
         """Return a truth value."""
-        value = self._take(key, default)
-        return value if isinstance(value, bool) else self._refuse(key, "true or false", value)
+        value: bool = self._take(key, default)
+        if not isinstance(value, bool):
+            self._refuse(key, "true or false", value)
+        return value
 
     def integer(self, key: str, default: int | None, least: int = 0) -> int | None:
         """Return a whole number."""
-        value = self._take(key, default)
-        if value is default:
-            return default
-        if isinstance(value, int) and not isinstance(value, bool) and value >= least:
-            return value
-        return self._refuse(key, f"a whole number from {least} on", value)
+        value: int | None = self._take(key, default)
+        is_whole = isinstance(value, int) and not isinstance(value, bool) and value >= least
+        if value is not default and not is_whole:
+            self._refuse(key, f"a whole number from {least} on", value)
+        return value
 
     def count(self, key: str, default: int, least: int = 0) -> int:
         """Return a whole number that has a default."""
@@ -80,16 +85,16 @@ class Table:
     def texts(self, key: str, default: Iterable[str] = ()) -> tuple[str, ...]:
         """Return a list of texts."""
         value = self._take(key, list(default))
-        if isinstance(value, list) and all(isinstance(each, str) for each in value):
-            return tuple(value)
-        return self._refuse(key, "a list of texts", value)
+        if not (isinstance(value, list) and all(isinstance(each, str) for each in value)):
+            self._refuse(key, "a list of texts", value)
+        return tuple(value)
 
     def names_and_texts(self, key: str) -> dict[str, str]:
         """Return a table of texts by name."""
         value = self.mapping(key)
-        if all(isinstance(each, str) and each for each in value.values()):
-            return dict(value)
-        return self._refuse(key, "a table of texts", "...")  # the values may be secrets
+        if not all(isinstance(each, str) and each for each in value.values()):
+            self._refuse(key, "a table of texts", "...")  # the values may be secrets
+        return dict(value)
 
     def anything(self, key: str, default: Any = None) -> Any:
         """Return a value of any type."""
@@ -116,6 +121,6 @@ class Table:
     def _named(self, key: str) -> str:
         return f"{self.path}.{key}" if self.path else key
 
-    def _refuse(self, key: str, wanted: str, value: Any) -> Any:
+    def _refuse(self, key: str, wanted: str, value: Any) -> NoReturn:
         shown = "" if "key" in key.lower() or "password" in key.lower() else f", not {value!r}"
         raise self.refuse(key, f"it has to be {wanted}{shown}")

@@ -5,7 +5,7 @@ With `auto_convert` a parameter takes what it can make something of; without it,
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import orjson
 
@@ -17,7 +17,7 @@ from stepscope.dialects.aime.refusals import Refusal
 Values = Mapping[str, Any]
 
 
-class Unfit(Exception):  # noqa: N818
+class Unfit(Exception):
     """A value isn't what its parameter takes; the text says why, without the parameter's name."""
 
 
@@ -28,7 +28,7 @@ class MediaChecker(Protocol):
         """Return a data URI that a parameter takes. Raises `MediaUnfit`."""
 
 
-class MediaUnfit(Exception):  # noqa: N818
+class MediaUnfit(Exception):
     """A medium isn't what its parameter takes; the text says why."""
 
 
@@ -81,7 +81,7 @@ def _resolve(parameter: Parameter, value: Any, media: MediaChecker) -> Any:
     if value is None:
         return _LEFT_OUT
     if parameter.type in MEDIA:
-        return media.fit(parameter, value) if isinstance(value, str) else _wrong("a data URI", value)
+        return _fit(parameter, value, media)
     if parameter.type is Type.IMAGE_LIST:
         return _fit_images(parameter, value, media)
     if parameter.type is Type.CHAT_CONTEXT:
@@ -89,10 +89,16 @@ def _resolve(parameter: Parameter, value: Any, media: MediaChecker) -> Any:
     return _CHECKS[parameter.type](parameter, value)
 
 
+def _fit(parameter: Parameter, value: Any, media: MediaChecker) -> str:
+    if not isinstance(value, str):
+        _wrong("a data URI", value)
+    return media.fit(parameter, value)
+
+
 def _fit_images(parameter: Parameter, value: Any, media: MediaChecker) -> list[str]:
     if not isinstance(value, list):
         _wrong("a list of data URIs", value)
-    return [media.fit(parameter, each) if isinstance(each, str) else _wrong("a data URI", each) for each in value]
+    return [_fit(parameter, each, media) for each in value]
 
 
 def _fit_chat(parameter: Parameter, value: Any, media: MediaChecker) -> Any:
@@ -196,7 +202,7 @@ def _bool(parameter: Parameter, value: Any) -> bool:
             return bool(value)
         if isinstance(value, str) and value.strip().lower() in _WORDS:
             return _WORDS[value.strip().lower()]
-    return _wrong("true or false", value)
+    _wrong("true or false", value)
 
 
 _WORDS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
@@ -231,7 +237,9 @@ def _is_like(value: Any, wanted: Any) -> bool:
 
 def _json(parameter: Parameter, value: Any) -> Any:
     if not isinstance(value, str):
-        return value if parameter.auto_convert else _wrong("a text that holds JSON", value)
+        if not parameter.auto_convert:
+            _wrong("a text that holds JSON", value)
+        return value
     if not value.strip():
         return None
     try:
@@ -240,7 +248,7 @@ def _json(parameter: Parameter, value: Any) -> Any:
         raise Unfit("the text isn't JSON") from None
 
 
-def _wrong(wanted: str, value: Any) -> Any:
+def _wrong(wanted: str, value: Any) -> NoReturn:
     raise Unfit(f"it has to be {wanted}, not {_shown(value)}")
 
 

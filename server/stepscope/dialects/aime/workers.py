@@ -38,11 +38,11 @@ NO_JOB = {"cmd": "no_job"}
 OK = {"success": True, "cmd": "ok"}
 
 
-class Stopping(Exception):  # noqa: N818
+class Stopping(Exception):
     """The server is about to stop: the worker shall come back when it is there again."""
 
 
-class NotWelcome(Exception):  # noqa: N818
+class NotWelcome(Exception):
     """A worker without the right key, or of an unknown job type; the text says which."""
 
 
@@ -146,7 +146,10 @@ class Workers:
         return [_reply(job, report) for job, report in zip(jobs, reports, strict=True)]
 
     async def result(self, body: Any) -> dict[str, Any]:
-        """Keep a result, if it is from the job's worker and the first. Raises `StoreUnavailable`: it isn't kept then."""
+        """Keep a result, if it is from the job's worker and the first. It isn't kept when this raises.
+
+        Raises `StoreUnavailable`.
+        """
         told = _object(body)
         try:
             self._welcome(told)
@@ -248,10 +251,11 @@ class Workers:
         was_open = not job.state.is_final
         if was_open:
             job = await self._finish(job, kept_result(endpoint, told))
-        took_s = (job.ended_at - job.claimed_at).total_seconds() if was_open and job.ended_at and job.claimed_at else None
+        took_s = (
+            (job.ended_at - job.claimed_at).total_seconds() if was_open and job.ended_at and job.claimed_at else None
+        )
         await self._roster.take_back(job.kind, job.worker, job.id, took_s)
         return dict(OK)
-
 
     async def _finish(self, job: Job, result: bytes) -> Job:
         try:
