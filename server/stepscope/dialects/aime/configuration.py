@@ -32,7 +32,7 @@ FILE_NAME = "aime_api_endpoint.cfg"
 METHODS = ("GET", "POST")
 CREATED = 1717700000
 """When models of the OpenAI layer were made, where the file doesn't say it."""
-FRAMEWORK = [
+FRAMEWORK = (
     "access_log",
     "proxies_count",
     "keep_alive_timeout",
@@ -45,10 +45,10 @@ FRAMEWORK = [
     "websocket_ping_interval",
     "websocket_ping_timeout",
     "worker_manager_threshold",
-]
+)
 """Settings of another web framework, which mean nothing here."""
 RESERVED = frozenset(
-    [
+    {
         "api",
         "v1",
         "model",
@@ -60,7 +60,7 @@ RESERVED = frozenset(
         "stream_progress",
         "openapi.json",
         "openapi.yaml",
-    ]
+    }
 )
 """First parts of paths that endpoints can't have."""
 

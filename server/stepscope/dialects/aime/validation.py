@@ -195,14 +195,13 @@ def _check_bounds(bounds: Bounds, number: Any) -> None:
 
 
 def _bool(parameter: Parameter, value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    if parameter.auto_convert:
-        if isinstance(value, int | float):
-            return bool(value)
-        if isinstance(value, str) and value.strip().lower() in _WORDS:
-            return _WORDS[value.strip().lower()]
-    _wrong("true or false", value)
+    if parameter.auto_convert and isinstance(value, int | float):
+        return bool(value)
+    if parameter.auto_convert and isinstance(value, str):
+        value = _WORDS.get(value.strip().lower(), value)
+    if not isinstance(value, bool):
+        _wrong("true or false", value)
+    return value
 
 
 _WORDS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}

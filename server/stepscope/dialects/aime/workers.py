@@ -177,7 +177,8 @@ class Workers:
         """Take a request as a sign of life of the jobs that its worker is at, unless there was one just now."""
         now_s = asyncio.get_running_loop().time()
         at_work = self._roster.at_work(endpoint.kind, name)
-        if not at_work or now_s - self._renewed_s.get((endpoint.kind, name), -RENEW_S) < RENEW_S:
+        pause_s = min(RENEW_S, endpoint.job_inactivity_timeout_s / 4)
+        if not at_work or now_s - self._renewed_s.get((endpoint.kind, name), -RENEW_S) < pause_s:
             return
         if len(self._renewed_s) > MOST_RENEWED:
             self._renewed_s.clear()
