@@ -58,7 +58,7 @@ from stepscope.tracing.tracer import Tracer, TracerOptions
 from stepscope.web.aime import AimeApp
 from stepscope.web.aime_pages import AimePages
 from stepscope.web.auth import Authenticator
-from stepscope.web.contract import contract_app, load_document
+from stepscope.web.contract import contract_app, load_document, without_own_wires
 from stepscope.web.gate import Gate
 from stepscope.web.metrics import Metrics
 from stepscope.web.mindspore import MindsporeApp
@@ -180,7 +180,7 @@ def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies |
         start=start,
         stop=stop,
         finish=tracer.finish,
-        wires=[*_aime_wires(aime, list(document["paths"])), mindspore],
+        wires=[*_aime_wires(aime, list(without_own_wires(document)["paths"])), mindspore],
     )
     return App(
         root=root,

@@ -1,3 +1,4 @@
+export * from './AimeApi.js';
 export * from './MindsporeApi.js';
 export * from './PredictApi.js';
 export * from './RegistryApi.js';
