@@ -403,6 +403,7 @@ def _with_cors(root: Root, origins: list[str]) -> ASGIApp:
         "X-B3-Sampled",
         "X-Request-Id",
         "Retry-After",
+        "Location",
         "X-Tensor-Shape",
         "X-Tensor-Dtype",
     ]

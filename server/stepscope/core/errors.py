@@ -7,13 +7,16 @@ StepscopeError
 │   ├── TooManyInputs         more inputs in one request than may ever be under way
 │   ├── BodyTooLarge          more bytes than are accepted
 │   ├── UnsupportedMediaType  a content type that the operation doesn't take
-│   └── NotAcceptable         an answer type that the operation doesn't give
+│   ├── NotAcceptable         an answer type that the operation doesn't give
+│   └── KeyReused             an idempotency key that stands for another request
 ├── NotFound                there is no such thing (or it isn't yours)
 │   ├── RouteNotFound, MethodNotAllowed
 │   ├── ModelNotFound, FrameworkNotFound, DatasetNotFound
 │   ├── PredictorNotFound, PredictorExpired
 │   ├── TraceNotFound
 │   └── JobNotFound
+├── Conflict                there is such a thing, but not in this state
+│   └── JobNotEnded, JobWithoutResult
 ├── AccessDenied            who are you?
 │   ├── CredentialsMissing, CredentialsInvalid
 │   └── OriginRefused, HostRefused
@@ -97,6 +100,15 @@ class NotAcceptable(InvalidRequest):
     def __init__(self, given: str, known: Sequence[str]) -> None:
         super().__init__(f"Accept {given!r} can't be served. Known answers: {', '.join(known)}.")
         self.known = tuple(known)
+
+
+class KeyReused(InvalidRequest):
+    """The idempotency key was sent before, with another request."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"The Idempotency-Key {key!r} was sent before with another body. Send the same one, or take a new key."
+        )
 
 
 # --- things that aren't there --------------------------------------------------------------------
@@ -188,6 +200,26 @@ class JobNotFound(NotFound):
     def __init__(self, job_id: str) -> None:
         super().__init__(f"There is no job {job_id!r} here. Jobs are forgotten some time after their end.")
         self.job_id = job_id
+
+
+class Conflict(StepscopeError):
+    """There is such a thing, but it isn't in a state that has what was asked for."""
+
+
+class JobNotEnded(Conflict):
+    """The job has no result yet."""
+
+    def __init__(self, state: str) -> None:
+        super().__init__(
+            f"The job is {state} and has no result yet. Follow GET /api/jobs/{{job_id}}/events, or ask again later."
+        )
+
+
+class JobWithoutResult(Conflict):
+    """The job ended, but not with a result."""
+
+    def __init__(self, state: str, reason: str = "") -> None:
+        super().__init__(f"The job {state}, so that it has no result.{reason and ' '}{reason}")
 
 
 # --- access and load -----------------------------------------------------------------------------

@@ -1,3 +1,4 @@
+export * from './JobsApi.js';
 export * from './MindsporeApi.js';
 export * from './PredictApi.js';
 export * from './RegistryApi.js';

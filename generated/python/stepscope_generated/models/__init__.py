@@ -57,6 +57,11 @@ __all__ = [
     "JaegerTag",
     "JaegerTrace",
     "JaegerTraces",
+    "Job",
+    "JobKind",
+    "JobRequest",
+    "JobState",
+    "Jobs",
     "LayerTime",
     "LevelTime",
     "ManifestFiles",
@@ -97,6 +102,7 @@ __all__ = [
     "UrlsRequest",
     "Version",
     "Versions",
+    "Webhook",
 ]
 
 import typing as _typing
@@ -147,6 +153,11 @@ if _typing.TYPE_CHECKING:
     from stepscope_generated.models.jaeger_tag import JaegerTag
     from stepscope_generated.models.jaeger_trace import JaegerTrace
     from stepscope_generated.models.jaeger_traces import JaegerTraces
+    from stepscope_generated.models.job import Job
+    from stepscope_generated.models.job_kind import JobKind
+    from stepscope_generated.models.job_request import JobRequest
+    from stepscope_generated.models.job_state import JobState
+    from stepscope_generated.models.jobs import Jobs
     from stepscope_generated.models.layer_time import LayerTime
     from stepscope_generated.models.level_time import LevelTime
     from stepscope_generated.models.manifest_files import ManifestFiles
@@ -187,6 +198,7 @@ if _typing.TYPE_CHECKING:
     from stepscope_generated.models.urls_request import UrlsRequest
     from stepscope_generated.models.version import Version
     from stepscope_generated.models.versions import Versions
+    from stepscope_generated.models.webhook import Webhook
     
 else:
     from importlib import import_module
@@ -236,6 +248,11 @@ else:
         "JaegerTag": ".jaeger_tag",
         "JaegerTrace": ".jaeger_trace",
         "JaegerTraces": ".jaeger_traces",
+        "Job": ".job",
+        "JobKind": ".job_kind",
+        "JobRequest": ".job_request",
+        "JobState": ".job_state",
+        "Jobs": ".jobs",
         "LayerTime": ".layer_time",
         "LevelTime": ".level_time",
         "ManifestFiles": ".manifest_files",
@@ -276,6 +293,7 @@ else:
         "UrlsRequest": ".urls_request",
         "Version": ".version",
         "Versions": ".versions",
+        "Webhook": ".webhook",
     }
 
     def __getattr__(name: str) -> object:
