@@ -26,8 +26,13 @@ from stepscope.core.spans import Trace
 from stepscope.core.tuning import Execution, TuningOptions
 from stepscope.dialects.mindspore import manifest_methods
 from stepscope.dialects.mindspore.instances import Instances
+from stepscope.dialects.mlmodelscope.job_notices import JobNotices
+from stepscope.dialects.mlmodelscope.job_records import KIND, render
+from stepscope.dialects.mlmodelscope.job_work import JobWork
+from stepscope.dialects.mlmodelscope.jobs import JobQueue, JobTerms
 from stepscope.dialects.mlmodelscope.predict import Predict
 from stepscope.dialects.mlmodelscope.registry import Registry
+from stepscope.dialects.mlmodelscope.responses import Responses
 from stepscope.dialects.system import System
 from stepscope.dialects.traces import TraceQueries
 from stepscope.engine import configurations
@@ -36,15 +41,20 @@ from stepscope.engine.datasets import Datasets
 from stepscope.engine.engine import Engine, EngineLimits
 from stepscope.engine.evaluations import Evaluations
 from stepscope.engine.fetch import Fetcher, FetchLimits
+from stepscope.engine.jobs import Jobs
 from stepscope.engine.models import Models
 from stepscope.engine.pipeline import Pipeline
 from stepscope.engine.plans import Plans
 from stepscope.engine.predictors import Predictors
+from stepscope.engine.runner import Runner
 from stepscope.engine.servables import Servables, Version
+from stepscope.engine.webhooks import AT_ONCE, Webhooks
+from stepscope.engine.webhooks import KIND as WEBHOOK
 from stepscope.engine.weights import Weights
 from stepscope.settings import BUILTIN, MEMORY, SQLITE, Settings, telemetry
 from stepscope.store.cached import CachedStore
 from stepscope.store.memory import MemoryStore
+from stepscope.store.memory_jobs import MemoryJobs
 from stepscope.store.sql import SqlStore
 from stepscope.tracing.archive import Archive, ArchiveLimits
 from stepscope.tracing.tracer import Tracer, TracerOptions
@@ -105,8 +115,13 @@ def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies |
     document = load_document(bundle)
     contract_version = document["info"]["version"]
     servables = Servables(engine)
+    evaluations = Evaluations(engine, datasets)
+    responses = Responses(__version__, contract_version)
+    jobs = Jobs(MemoryJobs())
+    native = _native_jobs(settings, engine, evaluations, jobs, fetcher, tracer, responses)
     handlers = {
-        "predict": Predict(engine, Evaluations(engine, datasets), tracer.begin, __version__, contract_version),
+        "predict": Predict(engine, evaluations, tracer.begin, responses),
+        "jobs": native.queue,
         "registry": Registry(engine, agent(settings, runtime)),
         "system": System(engine, __version__, contract_version),
         "traces": TraceQueries(tracer),
@@ -130,6 +145,8 @@ def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies |
         await fetcher.start()
         await engine.start()
         tracer.start()
+        await jobs.start()
+        native.start()
         if tallies is not None:
             publishing.append(asyncio.create_task(_publish(metrics)))
         # What start-up made stays for good; a collection after each close (200 ms otherwise) needn't look at it.
@@ -141,6 +158,8 @@ def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies |
         for task in publishing:
             task.cancel()
         servables.stop()
+        await native.stop()
+        await jobs.stop()
         await engine.stop()
         await fetcher.close()
         if isinstance(store, CachedStore):
@@ -180,6 +199,47 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
         tls.private_key.expanduser(),
         tls.custom_ca.expanduser() if tls.verify_client and tls.custom_ca else None,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class NativeJobs:
+    """What native jobs need in this process."""
+
+    queue: JobQueue
+    work: JobWork
+    runners: list[Runner]
+
+    def start(self) -> None:
+        """Begin to run jobs, and to tell of their ends."""
+        for runner in self.runners:
+            runner.start()
+
+    async def stop(self) -> None:
+        """Put back what runs."""
+        for runner in self.runners:
+            await runner.stop()
+        await self.work.stop()
+
+
+def _native_jobs(
+    settings: Settings,
+    engine: Engine,
+    evaluations: Evaluations,
+    jobs: Jobs,
+    fetcher: Fetcher,
+    tracer: Tracer,
+    responses: Responses,
+) -> NativeJobs:
+    options = settings.jobs
+    webhooks = Webhooks(jobs, fetcher, render)
+    terms = JobTerms(max_waiting=options.queue, timeout_s=options.timeout_s, keep_s=options.keep_hours * 3600)
+    notices = JobNotices(webhooks)
+    jobs.lapsed = notices.promise
+    work = JobWork(engine, evaluations, tracer.begin, tracer.finish, responses)
+    runners = [Runner(jobs, WEBHOOK, webhooks.deliver, at_once=AT_ONCE)]
+    if options.run_at_once:
+        runners.append(Runner(jobs, KIND, work, at_once=options.run_at_once, ending=notices.promise))
+    return NativeJobs(JobQueue(engine, jobs, notices, tracer.begin, terms), work, runners)
 
 
 async def _publish(metrics: Metrics) -> None:

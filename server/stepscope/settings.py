@@ -106,6 +106,19 @@ class Predict(Section):
     """How long a request may take when its caller says nothing."""
 
 
+class Jobs(Section):
+    """How predictions run that outlive their requests."""
+
+    run_at_once: Annotated[int, Field(ge=0, le=1024)] = 4
+    """Jobs that this server's own engine runs at a time; with 0 it only keeps them for others."""
+    queue: Count = 10_000
+    """Jobs that may wait, in all."""
+    timeout_s: Positive = 86_400.0
+    """When a job lapses whose caller says nothing."""
+    keep_hours: Positive = 24.0
+    """How long a job and its result can be read after its end."""
+
+
 class Tuning(Section):
     """Whether models change over to the fastest way of running, once it is known to be right."""
 
@@ -185,6 +198,7 @@ class Settings(Section):
     models: Models = Models()
     store: Store = Store()
     predict: Predict = Predict()
+    jobs: Jobs = Jobs()
     tuning: Tuning = Tuning()
     limits: Limits = Limits()
     fetch: Fetch = Fetch()

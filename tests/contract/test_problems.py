@@ -13,6 +13,7 @@ from stepscope_api import models as wire
 NEVER_TOLD = {
     errors.ManifestInvalid: "the catalog logs it and leaves the model out",
     errors.ServableInvalid: "the server logs it and leaves the servable out",
+    errors.NoticeUntaken: "it ends the notice, a job of the server's own",
     errors.SettingsInvalid: "the command ends with it before there is a server",
 }
 """Errors that never reach HTTP, and why."""

@@ -6,7 +6,7 @@ passes along with each request.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, Protocol, TypeVar
@@ -64,7 +64,7 @@ class Event:
     data: Any
 
 
-Events = AsyncIterator[Event | None]
+Events = AsyncGenerator[Event | None, None]
 """An answer of server-sent events; None is a sign of life between them."""
 
 

@@ -29,6 +29,7 @@ StepscopeError
 ├── DeadlineExceeded        the time that the caller gave is over
 ├── ModelUnavailable        the model is known but can't be loaded here
 ├── InternalFailure         a fault of ours
+├── NoticeUntaken           nobody took the notice of a job's end
 ├── ManifestInvalid, ServableInvalid, SettingsInvalid    an operator's file is wrong
 └── InputFailed             one input of a list is bad; the others get their answers
     ├── InputEmpty, Base64Invalid, ImageUnreadable, ImageTooLarge, TensorInvalid
@@ -333,6 +334,13 @@ class InternalFailure(StepscopeError):
 
     def __init__(self) -> None:
         super().__init__("The server failed on this request. Its log holds the cause under the trace id.")
+
+
+class NoticeUntaken(StepscopeError):
+    """A webhook didn't take the notice of a job's end, however often it was sent."""
+
+    def __init__(self, tries: int) -> None:
+        super().__init__(f"The webhook didn't take it in {tries} tries.")
 
 
 # --- an operator's files -------------------------------------------------------------------------

@@ -6,7 +6,7 @@ Who waits here is woken by what changes; nobody asks the store again and again.
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
@@ -29,6 +29,8 @@ class Jobs:
         self._changed: dict[str, set[asyncio.Event]] = defaultdict(set)
         self._queued: dict[str, set[asyncio.Event]] = defaultdict(set)
         self._task: asyncio.Task[None] | None = None
+        self.lapsed: Callable[[Job], Awaitable[None]] | None = None
+        """Is called with each job that the time has ended."""
 
     async def start(self) -> None:
         """Begin to look after the jobs' time."""
@@ -72,7 +74,7 @@ class Jobs:
                     pass
         return job
 
-    async def watch(self, job_id: str) -> AsyncIterator[Job]:
+    async def watch(self, job_id: str) -> AsyncGenerator[Job, None]:
         """Yield a job as it is, and again whenever it has changed, until it has ended or is forgotten."""
         with _listening(self._changed, job_id) as changed:
             while True:
@@ -168,6 +170,8 @@ class Jobs:
             try:
                 for job in await self._store.sweep_jobs(self._now()):
                     self._tell(job)
+                    if job.state.is_final and self.lapsed is not None:
+                        await self.lapsed(job)
             except StepscopeError as fault:
                 log.warning("jobs can't be looked after: %s", fault)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -57,7 +57,7 @@ class CompiledOperation:
             decode = self._decoder_of(media)  # before the body is read
             arguments["body"] = decode(await read_body(headers, receive, self._max_body_bytes))
         result = await while_connected(self._handle(context, **arguments), receive)
-        if isinstance(result, AsyncIterator):
+        if isinstance(result, AsyncGenerator):
             await send_events(send, receive, trace_headers(context), result)
         else:
             await self._send(send, context, result)

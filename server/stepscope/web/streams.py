@@ -5,7 +5,6 @@ the newest then, so nothing piles up for it.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
 
 import msgspec
@@ -40,12 +39,12 @@ def encode(event: Event | None) -> bytes:
     """Return an event as it stands in the stream."""
     if event is None:
         return ALIVE
-    # JSON has no line ends of its own.
-    return b"event: %b\nid: %b\ndata: %b\n\n" % (event.name.encode(), event.id.encode(), msgspec.json.encode(event.data))
+    data = msgspec.json.encode(event.data)  # has no line ends
+    return b"event: %b\nid: %b\ndata: %b\n\n" % (event.name.encode(), event.id.encode(), data)
 
 
-async def _send_all(send: Send, headers: Headers, events: AsyncIterator[Event | None]) -> None:
-    async with aclosing(events):  # type: ignore[type-var] - a handler writes a generator
+async def _send_all(send: Send, headers: Headers, events: Events) -> None:
+    async with aclosing(events):
         await send({"type": "http.response.start", "status": 200, "headers": [*headers, *HEADERS]})
         await send({"type": "http.response.body", "body": RETRY, "more_body": True})
         async for event in events:
