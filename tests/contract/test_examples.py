@@ -131,7 +131,8 @@ def with_predictor(body: dict[str, Any], predictor: str) -> dict[str, Any]:
 def example_query(contract: Contract, operation: dict[str, Any]) -> str:
     named = [contract.resolve(parameter) for parameter in operation.get("parameters", [])]
     queried = [parameter for parameter in named if parameter["in"] == "query"]
-    return "&".join(f"{parameter['name']}={quote(str(parameter['schema']['example']))}" for parameter in queried)
+    examples = {each["name"]: contract.resolve(each["schema"])["example"] for each in queried}
+    return "&".join(f"{name}={quote(str(example))}" for name, example in examples.items())
 
 
 async def test_examples_of_own_wires_are_answered_as_they_show(contract, lenet):

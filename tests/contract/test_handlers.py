@@ -89,5 +89,5 @@ def test_another_handler_is_refused(handler, told):
 
 
 def test_a_server_with_a_missing_handler_is_not_built(contract):
-    with pytest.raises(TypeError, match="'registry'"):
+    with pytest.raises(TypeError, match="'jobs'"):
         contract_app(contract.document, {"predict": Predict(*[None] * 4)}, Authenticator({}), 1)  # type: ignore[arg-type]

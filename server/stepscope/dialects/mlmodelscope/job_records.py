@@ -96,8 +96,8 @@ def render(job: Job) -> bytes:
 
 def event_id(shown: wire.Job) -> str:
     """Return an id of what an event tells, the same in every process; the estimate changes all the time."""
-    told = (shown.state, shown.percent, shown.step, shown.queue_place, shown.attempts)
-    return hashlib.sha256(msgspec.json.encode(told)).hexdigest()[:16]
+    told = (shown.state.value, shown.percent, shown.step, shown.queue_place, shown.attempts)
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
 
 
 def _time(when: datetime) -> datetime:
