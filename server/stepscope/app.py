@@ -20,7 +20,7 @@ from stepscope import __version__
 from stepscope.core.admission import AdmissionLimits
 from stepscope.core.errors import ServableInvalid, TraceNotFound
 from stepscope.core.manifests import Manifest
-from stepscope.core.ports import Counts, Runtime, Store
+from stepscope.core.ports import Counts, Runtime, SessionStore
 from stepscope.core.predictions import DeviceRef, ModelRef
 from stepscope.core.spans import Trace
 from stepscope.core.tuning import Execution, TuningOptions
@@ -41,7 +41,7 @@ from stepscope.engine.datasets import Datasets
 from stepscope.engine.engine import Engine, EngineLimits
 from stepscope.engine.evaluations import Evaluations
 from stepscope.engine.fetch import Fetcher, FetchLimits
-from stepscope.engine.jobs import Jobs
+from stepscope.engine.jobs import JobLimits, Jobs
 from stepscope.engine.models import Models
 from stepscope.engine.pipeline import Pipeline
 from stepscope.engine.plans import Plans
@@ -55,7 +55,10 @@ from stepscope.settings import BUILTIN, MEMORY, SQLITE, Settings, telemetry
 from stepscope.store.cached import CachedStore
 from stepscope.store.memory import MemoryStore
 from stepscope.store.memory_jobs import MemoryJobs
+from stepscope.store.memory_sessions import MemorySessions
 from stepscope.store.sql import SqlStore
+from stepscope.store.sql_jobs import SqlJobs
+from stepscope.store.sql_sessions import SqlSessions
 from stepscope.tracing.archive import Archive, ArchiveLimits
 from stepscope.tracing.tracer import Tracer, TracerOptions
 from stepscope.web.auth import Authenticator
@@ -89,6 +92,8 @@ class App:
     servables: Servables
     gate: Gate
     mindspore: MindsporeApp
+    jobs: Jobs
+    sessions: SessionStore
 
 
 def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies | None = None) -> App:
@@ -107,9 +112,8 @@ def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies |
     catalog = Catalog(folders, [(runtime.framework_name, runtime.framework_version)], settings.models.aliases)
     datasets = Datasets(folders)
     store = _store(settings)
+    jobs, sessions = _jobs(settings)
     engine = _engine(settings, runtime, fetcher, catalog, store)
-    if isinstance(store, CachedStore):
-        store.removed = engine.dismiss
     tracer = _tracer(settings)
     bundle = contract_path()
     document = load_document(bundle)
@@ -117,7 +121,6 @@ def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies |
     servables = Servables(engine)
     evaluations = Evaluations(engine, datasets)
     responses = Responses(__version__, contract_version)
-    jobs = Jobs(MemoryJobs())
     native = _native_jobs(settings, engine, evaluations, jobs, fetcher, tracer, responses)
     handlers = {
         "predict": Predict(engine, evaluations, tracer.begin, responses),
@@ -138,14 +141,13 @@ def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies |
     async def start() -> None:
         catalog.scan()
         datasets.scan()
-        if isinstance(store, CachedStore):
-            await store.start()
+        await store.start()
+        await jobs.start()
         for version in _servables(catalog, folders, runtime.framework_name, settings.mindspore.stage_threads):
             servables.put(version)
         await fetcher.start()
         await engine.start()
         tracer.start()
-        await jobs.start()
         native.start()
         if tallies is not None:
             publishing.append(asyncio.create_task(_publish(metrics)))
@@ -159,11 +161,10 @@ def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies |
             task.cancel()
         servables.stop()
         await native.stop()
-        await jobs.stop()
         await engine.stop()
         await fetcher.close()
-        if isinstance(store, CachedStore):
-            await store.stop()
+        await jobs.stop()
+        await store.stop()
         await asyncio.to_thread(tracer.stop)
 
     origins = settings.server.cors_origins
@@ -186,6 +187,8 @@ def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies |
         servables=servables,
         gate=gate,
         mindspore=mindspore,
+        jobs=jobs,
+        sessions=sessions,
     )
 
 
@@ -232,7 +235,13 @@ def _native_jobs(
 ) -> NativeJobs:
     options = settings.jobs
     webhooks = Webhooks(jobs, fetcher, render)
-    terms = JobTerms(max_waiting=options.queue, timeout_s=options.timeout_s, keep_s=options.keep_hours * 3600)
+    terms = JobTerms(
+        max_waiting=options.waiting,
+        attempts=options.attempts,
+        lease_s=options.lease_s,
+        timeout_s=options.lapse_hours * 3600,
+        keep_s=options.keep_hours * 3600,
+    )
     notices = JobNotices(webhooks)
     jobs.lapsed = notices.promise
     work = JobWork(engine, evaluations, tracer.begin, tracer.finish, responses)
@@ -320,9 +329,11 @@ def agent(settings: Settings, runtime: Runtime) -> wire.Agent:
     )
 
 
-def _engine(settings: Settings, runtime: Runtime, fetcher: Fetcher, catalog: Catalog, store: Store) -> Engine:
+def _engine(
+    settings: Settings, runtime: Runtime, fetcher: Fetcher, catalog: Catalog, store: MemoryStore | CachedStore
+) -> Engine:
     weights = Weights(fetcher, settings.models.cache.expanduser())
-    return Engine(
+    engine = Engine(
         catalog=catalog,
         runtime=runtime,
         predictors=Predictors(store, settings.predict.lease_s),
@@ -335,12 +346,23 @@ def _engine(settings: Settings, runtime: Runtime, fetcher: Fetcher, catalog: Cat
             timeout_s=settings.predict.timeout_s,
         ),
     )
+    if isinstance(store, CachedStore):
+        store.removed = engine.dismiss
+    return engine
 
 
 def _store(settings: Settings) -> MemoryStore | CachedStore:
     if settings.store.url == MEMORY:
         return MemoryStore()
     return CachedStore(SqlStore(store_url(settings)), flush_s=min(FLUSH_S, settings.predict.lease_s / 20))
+
+
+def _jobs(settings: Settings) -> tuple[Jobs, SessionStore]:
+    limits = JobLimits(payload_bytes=settings.jobs.input_mb * 2**20, result_bytes=settings.jobs.result_mb * 2**20)
+    if settings.store.url == MEMORY:
+        return Jobs(MemoryJobs(), limits=limits), MemorySessions()
+    store = SqlJobs(store_url(settings), settings.store.files)
+    return Jobs(store, limits=limits), SqlSessions(store)
 
 
 def store_url(settings: Settings) -> str:

@@ -89,10 +89,34 @@ class Models(Section):
 
 
 class Store(Section):
-    """Where predictors are kept."""
+    """Where predictors, jobs and sessions are kept."""
 
     url: str = ""
     """`sqlite:PATH`, `postgresql://...` or `memory:`; `store.sqlite` in the models' cache if not given."""
+    files: Path | None = None
+    """A folder for large inputs and results of jobs, which all processes see. If not given, beside SQLite's file, and
+    in PostgreSQL itself."""
+
+
+class Jobs(Section):
+    """What jobs may take, how many run here, and how long they are kept."""
+
+    run_at_once: Annotated[int, Field(ge=0, le=1024)] = 4
+    """Jobs that this server's own engine runs at a time; with 0 it only keeps them, for others to run."""
+    input_mb: Count = 100
+    """A job's input."""
+    result_mb: Count = 100
+    """A job's result."""
+    waiting: Count = 100_000
+    """Jobs that wait in one queue."""
+    attempts: Annotated[int, Field(ge=1, le=100)] = 3
+    """How often a job is given to a worker, when workers are lost over it."""
+    lease_s: Positive = 60.0
+    """How long a worker may be silent before its job is given to another one."""
+    lapse_hours: Positive = 24.0
+    """How long a job may take from its submission to its end."""
+    keep_hours: Positive = 24.0
+    """How long a job and its result can be read after its end."""
 
 
 class Predict(Section):
@@ -104,19 +128,6 @@ class Predict(Section):
     """Inputs that run together at most."""
     timeout_s: Positive = 600.0
     """How long a request may take when its caller says nothing."""
-
-
-class Jobs(Section):
-    """How predictions run that outlive their requests."""
-
-    run_at_once: Annotated[int, Field(ge=0, le=1024)] = 4
-    """Jobs that this server's own engine runs at a time; with 0 it only keeps them for others."""
-    queue: Count = 10_000
-    """Jobs that may wait, in all."""
-    timeout_s: Positive = 86_400.0
-    """When a job lapses whose caller says nothing."""
-    keep_hours: Positive = 24.0
-    """How long a job and its result can be read after its end."""
 
 
 class Tuning(Section):
@@ -197,8 +208,8 @@ class Settings(Section):
     auth: Auth = Auth()
     models: Models = Models()
     store: Store = Store()
-    predict: Predict = Predict()
     jobs: Jobs = Jobs()
+    predict: Predict = Predict()
     tuning: Tuning = Tuning()
     limits: Limits = Limits()
     fetch: Fetch = Fetch()
@@ -269,6 +280,7 @@ def _read(file: Path | None) -> Document:
     _from_where_it_stands(document.get("models", {}), path.parent)
     _from_where_it_stands(document.get("traces", {}), path.parent)
     _from_where_it_stands(document.get("tls", {}), path.parent)
+    _from_where_it_stands(document.get("store", {}), path.parent)
     store = document.get("store", {})
     if str(store.get("url", "")).startswith(SQLITE):
         store["url"] = SQLITE + str(path.parent.absolute() / Path(store["url"].removeprefix(SQLITE)).expanduser())
@@ -279,7 +291,7 @@ def _from_where_it_stands(section: dict[str, Any], folder: Path) -> None:
     """Make the paths in a file's section whole: they are meant from the file's folder."""
     if isinstance(section.get("folders"), list):
         section["folders"] = [folder / Path(str(path)).expanduser() for path in section["folders"]]
-    for key in ("cache", "file", "certificate", "private_key", "custom_ca"):
+    for key in ("cache", "file", "files", "certificate", "private_key", "custom_ca"):
         if isinstance(section.get(key), str):
             section[key] = folder / Path(section[key]).expanduser()
 

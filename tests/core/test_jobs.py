@@ -45,7 +45,7 @@ def test_what_the_time_does():
 
 
 def ending(event, worker="w"):
-    return Ending(event=event, at=seconds(5), forget_at=seconds(500), worker=worker)
+    return Ending(event=event, at=seconds(5), worker=worker)
 
 
 def state_after(job, ending):

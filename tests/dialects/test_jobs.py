@@ -188,7 +188,7 @@ async def test_lists_are_of_one_state(client):
 
 
 async def test_a_full_queue_says_when_to_come_back(serve):
-    async with serve(jobs={"queue": 1, "run_at_once": 0}) as client:
+    async with serve(jobs={"waiting": 1, "run_at_once": 0}) as client:
         await submitted(client, tensors(1.0))
         reply = await client.post("/api/jobs", tensors(2.0))
         assert (reply.status, reply.problem) == (429, "job-queue-full")

@@ -3,18 +3,18 @@
 import asyncio
 import random
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from stepscope.core.jobs import LOST, Claim, Ending, JobEvent, JobState, NewJob
-from stepscope.store.database import Database
+from stepscope.core.errors import JobQueueFull
+from stepscope.core.jobs import LOST, Claim, Ending, JobEvent, JobState, NewJob, Report, Worker
 from stepscope.store.memory_jobs import MemoryJobs
-from stepscope.store.migration import migrate
 from stepscope.store.sql_jobs import SqlJobs
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
-LEASE_S, KEPT = 10, timedelta(seconds=1000)
+LEASE_S, KEPT_S = 10, 1000
 
 
 def seconds(count):
@@ -22,19 +22,21 @@ def seconds(count):
 
 
 def new(job_id, owner="ada", kind="echo", life_s=100, payload=b"\x00in", **more):
-    return NewJob(
-        id=job_id, owner=owner, kind=kind, payload=payload, created_at=NOW, expires_at=seconds(life_s), **more
-    )
+    times = {"created_at": NOW, "expires_at": seconds(life_s)}
+    lengths = {"lease_s": LEASE_S, "keep_s": KEPT_S}
+    return NewJob(id=job_id, owner=owner, kind=kind, payload=payload, **times, **(lengths | more))
 
 
 def claim(worker="w", count=1, at_s=0, kind="echo"):
-    return Claim(kind=kind, worker=worker, count=count, now=seconds(at_s), until=seconds(at_s + LEASE_S))
+    return Claim(kind=kind, worker=worker, count=count, now=seconds(at_s))
 
 
 def ending(event=JobEvent.FINISH, worker="w", result=b"out", at_s=5, error=""):
-    return Ending(
-        event=event, at=seconds(at_s), forget_at=seconds(at_s) + KEPT, worker=worker, result=result, error=error
-    )
+    return Ending(event=event, at=seconds(at_s), worker=worker, result=result, error=error)
+
+
+def report(job_id="a", worker="w", at_s=9, **more):
+    return Report(job_id=job_id, worker=worker, now=seconds(at_s), **more)
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])
@@ -43,10 +45,11 @@ async def jobs(request, tmp_path):
         yield MemoryJobs()
         return
     sqlite = request.param == "sqlite"
-    opened = Database(f"sqlite:{tmp_path}/store" if sqlite else request.getfixturevalue("postgresql").new())
-    await migrate(opened)
-    yield SqlJobs(opened)
-    await opened.close()
+    url = f"sqlite:{tmp_path}/store" if sqlite else request.getfixturevalue("postgresql").new()
+    opened = SqlJobs(url)
+    await opened.start()
+    yield opened
+    await opened.stop()
 
 
 async def claimed(jobs, **wish):
@@ -71,7 +74,13 @@ async def test_what_is_not_there(jobs):
     assert await jobs.get_job("x") is None
     assert await jobs.get_result("x") is None
     assert await jobs.end_job("x", ending()) is None
-    assert list(await jobs.renew_jobs(["x"], "w", NOW, b"")) == []
+    assert await jobs.end_job("no id\0", ending()) is None
+    assert await jobs.get_job("\N{SNOWMAN}" * 1000) is None
+    assert await jobs.release_job("x", "w") is None
+    assert list(await jobs.report_jobs([report("x"), report("\0")])) == [None, None]
+    assert list(await jobs.report_jobs([])) == []
+    assert await jobs.count_waiting("other") == 0
+    assert list(await jobs.places("other", ["x"])) == [0]
     assert await claimed(jobs, kind="other") == []
 
 
@@ -97,8 +106,8 @@ async def test_a_lost_job_goes_to_another_worker_at_most_so_often(jobs):
     for attempt in range(3):
         at_s = attempt * 11
         assert await claimed(jobs, worker=f"w{attempt}", at_s=at_s) == ["a"]
-        assert await jobs.sweep_jobs(seconds(at_s + 9), KEPT) == []
-        [swept] = await jobs.sweep_jobs(seconds(at_s + 10), KEPT)
+        assert await jobs.sweep_jobs(seconds(at_s + 9)) == []
+        [swept] = await jobs.sweep_jobs(seconds(at_s + 10))
         assert swept.attempts == attempt + 1
     assert (swept.state, swept.error) == (JobState.FAILED, f"{LOST}3")
     assert await jobs.get_job("a") == swept
@@ -108,19 +117,21 @@ async def test_a_lost_job_goes_to_another_worker_at_most_so_often(jobs):
 async def test_a_sign_of_life_keeps_a_job(jobs):
     await jobs.add_job(new("a"))
     await jobs.claim_jobs(claim())
-    assert list(await jobs.renew_jobs(["a"], "w", seconds(19), b"40 %")) == ["a"]
-    assert await jobs.sweep_jobs(seconds(15), KEPT) == []
-    assert (await jobs.get_job("a")).progress == b"40 %"
-    assert list(await jobs.renew_jobs(["a"], "other", seconds(99), b"")) == []
-    assert [job.state for job in await jobs.sweep_jobs(seconds(19), KEPT)] == [JobState.QUEUED]
-    assert list(await jobs.renew_jobs(["a"], "w", seconds(99), b"")) == []
+    [job] = await jobs.report_jobs([report(percent=40.5, progress=b"a step")])
+    assert (job.percent, job.progress, job.lease_until) == (40.5, b"a step", seconds(19))
+    assert await jobs.get_job("a") == job
+    assert await jobs.sweep_jobs(seconds(15)) == []
+    assert list(await jobs.report_jobs([report(worker="other", at_s=99)])) == [job]
+    [swept] = await jobs.sweep_jobs(seconds(19))
+    assert swept.state is JobState.QUEUED
+    assert list(await jobs.report_jobs([report(at_s=99)])) == [swept]
 
 
 async def test_who_lost_a_job_may_still_finish_it_but_not_fail_it(jobs):
     for key in "ab":
         await jobs.add_job(new(key))
     await jobs.claim_jobs(claim("first", count=2))
-    await jobs.sweep_jobs(seconds(10), KEPT)
+    await jobs.sweep_jobs(seconds(10))
     await jobs.claim_jobs(claim("second", count=1, at_s=11))
     assert (await jobs.end_job("a", ending(JobEvent.FAIL, "first"))).state is JobState.PROCESSING
     for key in "ab":  # one is in other hands, one in nobody's
@@ -146,11 +157,11 @@ async def test_time_ends_jobs_and_forgets_them(jobs):
     await jobs.claim_jobs(claim(kind="other"))
     await jobs.end_job("done", ending())
     assert await claimed(jobs, at_s=100) == []  # whether or not it was swept
-    assert [(job.id, job.state) for job in await jobs.sweep_jobs(seconds(100), KEPT)] == [("waiting", JobState.LAPSED)]
-    await jobs.sweep_jobs(seconds(1005), KEPT)
+    assert [(job.id, job.state) for job in await jobs.sweep_jobs(seconds(100))] == [("waiting", JobState.LAPSED)]
+    await jobs.sweep_jobs(seconds(1005))
     assert await jobs.get_job("done") is None
     assert await jobs.get_job("waiting") is not None
-    await jobs.sweep_jobs(seconds(1100), KEPT)
+    await jobs.sweep_jobs(seconds(1100))
     assert await jobs.get_job("waiting") is None
 
 
@@ -162,6 +173,133 @@ async def test_priorities_then_turns_then_age(jobs):
     assert await claimed(jobs, count=3) == ["c0", "a0", "b0"]
     await jobs.add_job(new("b1", owner="bob"))
     assert await claimed(jobs, count=9) == ["a1", "b1", "a2", "a3"]
+
+
+async def test_a_job_that_nobody_takes_in_time_lapses(jobs):
+    await jobs.add_job(new("late", start_by=seconds(5)))
+    await jobs.add_job(new("taken", kind="other", start_by=seconds(5)))
+    await jobs.claim_jobs(claim(kind="other", at_s=4))
+    assert await claimed(jobs, at_s=5) == []
+    assert [(job.id, job.state) for job in await jobs.sweep_jobs(seconds(5))] == [("late", JobState.LAPSED)]
+    [lost] = await jobs.sweep_jobs(seconds(14))  # in time it was
+    assert (lost.id, lost.state) == ("taken", JobState.QUEUED)
+    assert await claimed(jobs, kind="other", at_s=15) == ["taken"]
+
+
+async def test_all_that_was_told_of_a_job_is_known(jobs):
+    queued = await jobs.add_job(new("a", group="g", note=b"\x00note", start_by=seconds(50), lease_s=7.5, keep_s=8.5))
+    assert await jobs.get_job("a") == queued
+    assert (queued.group, queued.note, queued.start_by) == ("g", b"\x00note", seconds(50))
+    [(held, _)] = await jobs.claim_jobs(claim(at_s=3))
+    assert (held.claimed_at, held.lease_until) == (seconds(3), seconds(10.5))
+    done = await jobs.end_job("a", ending(at_s=6))
+    assert await jobs.get_job("a") == done
+    await jobs.sweep_jobs(seconds(14))
+    assert await jobs.get_job("a") is not None
+    await jobs.sweep_jobs(seconds(14.5))
+    assert await jobs.get_job("a") is None
+
+
+async def test_a_claim_takes_the_head_of_the_line_and_what_is_of_its_group(jobs):
+    for number, group in enumerate("xyxxyx"):
+        await jobs.add_job(new(str(number), group=group))
+    assert await claimed(jobs, count=3) == ["0", "2", "3"]
+    assert await claimed(jobs, count=9) == ["1", "4"]
+    wishes = await asyncio.gather(*(jobs.claim_jobs(claim(f"w{number}", count=number)) for number in (1, 2)))
+    assert [job.id for some in wishes for job, _ in some] == ["5"]
+
+
+async def test_a_full_queue_takes_nothing_more(jobs):
+    for job_id in "abc":
+        await jobs.add_job(new(job_id, max_waiting=3, key=job_id))
+    with pytest.raises(JobQueueFull, match="3 jobs wait"):
+        await jobs.add_job(new("d", max_waiting=3))
+    assert (await jobs.add_job(new("e", max_waiting=3, key="a"))).id == "a"  # it is there already
+    assert (await jobs.add_job(new("other", kind="other", max_waiting=1))).id == "other"
+    await jobs.claim_jobs(claim())
+    answers = await asyncio.gather(
+        *(jobs.add_job(new(f"f{number}", max_waiting=3)) for number in range(5)), return_exceptions=True
+    )
+    assert sum(isinstance(answer, JobQueueFull) for answer in answers) == 4
+    assert await jobs.count_waiting("echo") == 3
+
+
+async def test_waiting_jobs_are_counted_through_all_that_happens(jobs):
+    for job_id in "abcdef":
+        await jobs.add_job(new(job_id, kind="other" if job_id == "f" else "echo"))
+    assert [await jobs.count_waiting(kind) for kind in ("echo", "other")] == [5, 1]
+    await jobs.claim_jobs(claim(count=2))  # a, b
+    assert await jobs.count_waiting("echo") == 3
+    await jobs.end_job("c", ending(JobEvent.CANCEL))
+    await jobs.end_job("d", ending())
+    assert await jobs.count_waiting("echo") == 1
+    await jobs.release_job("a", "w")
+    assert await jobs.count_waiting("echo") == 2
+    await jobs.sweep_jobs(seconds(10))  # b is lost
+    assert await jobs.count_waiting("echo") == 3
+    await jobs.sweep_jobs(seconds(100))
+    assert [await jobs.count_waiting(kind) for kind in ("echo", "other")] == [0, 0]
+
+
+async def test_a_job_that_never_reached_its_worker_is_put_back(jobs):
+    await jobs.add_job(new("a"))
+    await jobs.add_job(new("b"))
+    await jobs.claim_jobs(claim())
+    assert (await jobs.release_job("a", "other")).state is JobState.PROCESSING
+    back = await jobs.release_job("a", "w")
+    assert (back.state, back.attempts, back.worker, back.claimed_at) == (JobState.QUEUED, 0, "", None)
+    assert await jobs.get_job("a") == back
+    assert await claimed(jobs, worker="v", count=2) == ["a", "b"]
+
+
+async def test_places_in_line(jobs):
+    for job_id, priority in zip("abcd", (0, 0, 2, 1), strict=True):
+        await jobs.add_job(new(job_id, priority=priority))
+    assert list(await jobs.places("echo", ["a", "b", "c", "d", "x"])) == [3, 4, 1, 2, 0]
+    await jobs.claim_jobs(claim(count=2))
+    assert list(await jobs.places("echo", ["d", "b", "c", "a"])) == [0, 2, 0, 1]
+
+
+async def test_an_owners_jobs_are_listed_page_by_page(jobs):
+    for job_id in "abcde":
+        await jobs.add_job(new(job_id))
+    await jobs.add_job(new("other", owner="bob"))
+    await jobs.claim_jobs(claim(count=2))
+    await jobs.end_job("a", ending())
+
+    async def listed(state=None, count=9, before=None):
+        return [job.id for job in await jobs.list_jobs("ada", state, count, before)]
+
+    assert await listed() == ["e", "d", "c", "b", "a"]
+    assert await listed(count=2) == ["e", "d"]
+    assert await listed(count=2, before="d") == ["c", "b"]
+    assert await listed(JobState.QUEUED, before="e") == ["d", "c", "b"]
+    assert await listed(JobState.DONE) == ["a"]
+    assert await listed(JobState.FAILED) == []
+
+
+async def test_what_is_known_of_workers(jobs):
+    first = Worker(name="w", kind="echo", seen_at=NOW, offline_after_s=60.5, about=b"\x00", mean_s=1.5)
+    other = Worker(name="v", kind="echo", seen_at=seconds(1), offline_after_s=9)
+    for worker in (first, other, replace(first, kind="other")):
+        await jobs.put_worker(worker)
+    assert list(await jobs.list_workers("echo")) == [other, first]
+    changed = replace(first, seen_at=seconds(5), about=b"more", mean_s=None)
+    await jobs.put_worker(changed)
+    assert list(await jobs.list_workers("echo")) == [other, changed]
+
+
+@pytest.mark.parametrize("size", [0, 64 * 1024, 64 * 1024 + 1, 3_000_000])
+async def test_payloads_and_results_of_any_size(jobs, size):
+    payload, result = bytes(range(256)) * (size // 256) + b"\0" * (size % 256), b"\xff" * size
+    await jobs.add_job(new("a", payload=payload))
+    await jobs.add_job(new("same", payload=payload))
+    got = [await jobs.claim_jobs(claim()) for _ in range(2)]
+    assert [(job.id, given) for [(job, given)] in got] == [("a", payload), ("same", payload)]
+    await jobs.end_job("a", ending(result=result))
+    await jobs.end_job("a", ending(result=b"another"))
+    assert await jobs.get_result("a") == result
+    assert await jobs.get_result("same") is None
 
 
 async def test_many_who_claim_at_once_get_each_job_once(jobs):
@@ -184,7 +322,7 @@ async def test_nothing_is_lost_or_done_twice_whatever_workers_do(jobs):
     while len(done) < 40:
         at_s += 3
         assert at_s < 9_000
-        await jobs.sweep_jobs(seconds(at_s), timedelta(days=1))
+        await jobs.sweep_jobs(seconds(at_s))
         for job, _ in await jobs.claim_jobs(claim(f"w{at_s}", count=4, at_s=at_s)):
             if drawn.random() < 0.4:
                 late.append(job)

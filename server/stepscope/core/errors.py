@@ -4,6 +4,7 @@ StepscopeError
 ├── InvalidRequest          the request can't be understood; send another one
 │   ├── MalformedBody         not JSON, not UTF-8, nested too deep
 │   ├── InvalidField          JSON, but not what the contract says
+│   ├── JobTooLarge           more bytes than a job may hold
 │   ├── TooManyInputs         more inputs in one request than may ever be under way
 │   ├── BodyTooLarge          more bytes than are accepted
 │   ├── UnsupportedMediaType  a content type that the operation doesn't take
@@ -76,6 +77,14 @@ class BodyTooLarge(InvalidRequest):
 
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(f"The body is larger than {limit_bytes} bytes, which is the limit here.")
+        self.limit_bytes = limit_bytes
+
+
+class JobTooLarge(InvalidRequest):
+    """A job's input or result is larger than this server keeps."""
+
+    def __init__(self, what: str, limit_bytes: int) -> None:
+        super().__init__(f"The job's {what} is larger than {limit_bytes} bytes, which is the limit here.")
         self.limit_bytes = limit_bytes
 
 

@@ -6,7 +6,7 @@ that comes late, twice, or for a job that is over does no harm.
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 ATTEMPTS = 3
@@ -162,6 +162,17 @@ class Job:
             return JobEvent.GIVE_UP if self.attempts >= self.max_attempts else JobEvent.LOSE
         return None
 
+    @property
+    def due_at(self) -> datetime:
+        """When the time does something to it next: ends it, queues it again, or lets it be forgotten."""
+        if self.ended_at is not None:
+            return self.ended_at + timedelta(seconds=self.keep_s)
+        if self.state is JobState.PROCESSING and self.lease_until is not None:
+            return min(self.expires_at, self.lease_until)
+        if self.start_by is not None and not self.attempts:
+            return min(self.expires_at, self.start_by)
+        return self.expires_at
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
@@ -220,6 +231,14 @@ class Worker:
     """How long it takes for a job, on average."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobChanges:
+    """What another process did to jobs: which changed, and in which queues how many wait anew."""
+
+    job_ids: frozenset[str] = frozenset()
+    queued: Mapping[str, int] = field(default_factory=dict)
+
+
 def queued(new: NewJob) -> Job:
     """Return a job as it stands in its queue at first."""
     return Job(**{name: getattr(new, name) for name in Job.__slots__ if hasattr(new, name)})
@@ -239,6 +258,23 @@ def ended(job: Job, ending: Ending) -> Job | None:
     if state is None or (ending.event in HOLDERS_ALONE and ending.worker != job.worker):
         return None
     return replace(job, state=state, ended_at=ending.at, lease_until=None, error=ending.error)
+
+
+def timed(job: Job, now: datetime) -> Job | None:
+    """Return the job as the time leaves it, None when it changes nothing."""
+    event = job.overdue(now)
+    state = after(job.state, event) if event is not None else None
+    if state is None:
+        return None
+    error = f"{LOST}{job.attempts}" if event is JobEvent.GIVE_UP else ""
+    return replace(job, state=state, lease_until=None, error=error, ended_at=now if state.is_final else None)
+
+
+def released(job: Job, worker: str) -> Job | None:
+    """Return the job as if its worker hadn't taken it, None when it isn't the worker's."""
+    if job.worker != worker or after(job.state, JobEvent.LOSE) is None:
+        return None
+    return replace(job, state=JobState.QUEUED, attempts=job.attempts - 1, worker="", claimed_at=None, lease_until=None)
 
 
 def fair_turn(own_last: int, first_waiting: int | None, last_of_all: int) -> int:

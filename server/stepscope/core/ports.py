@@ -1,12 +1,12 @@
 """The seams of the engine: each Protocol is narrow, and a small honest fake of it ships with the package."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from stepscope.core.access import Trace
 from stepscope.core.frames import Frame
-from stepscope.core.jobs import Claim, Ending, Job, JobState, NewJob, Report, Worker
+from stepscope.core.jobs import Claim, Ending, Job, JobChanges, JobState, NewJob, Report, Worker
 from stepscope.core.lifecycle import PredictorRecord
 from stepscope.core.manifests import Manifest, TensorSpec
 from stepscope.core.predictions import Array, DeviceRef, TraceLevel
@@ -97,7 +97,19 @@ class Store(Protocol):
 
 
 class JobStore(Protocol):
-    """Jobs, as `core.jobs` says what may happen to them. Any process that shares the store can serve any job."""
+    """Jobs, as `core.jobs` says what may happen to them. Any process that shares the store can serve any job.
+
+    Every call raises `StoreUnavailable` when the store is away. What a call has changed is kept when it returns.
+    """
+
+    async def start(self) -> None:
+        """Make it ready for use."""
+
+    async def stop(self) -> None:
+        """Give it up."""
+
+    def changes(self) -> AsyncGenerator[JobChanges | None, None]:
+        """Yield what other processes change; None at first, and whenever anything may have been."""
 
     async def add_job(self, new: NewJob) -> Job:
         """Queue a job; return the one of the same owner and key instead, if there is one. Raises `JobQueueFull`."""

@@ -1,59 +1,100 @@
 """Jobs as the dialects see them: submit, watch and end them, and hand them to workers, over any `JobStore`.
 
-Who waits here is woken by what changes; nobody asks the store again and again.
+Who waits here is woken by what changes, here or in another process; nobody asks the store again and again. What is
+asked often is answered from memory (`job_cache`, `job_lines`, `job_workers`). A change that was begun is brought to its
+end even when its caller goes away, so that what the store knows is always told here.
 """
 
 import asyncio
 import logging
-from collections import defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any, TypeVar
 
-from stepscope.core.errors import StepscopeError
-from stepscope.core.jobs import Claim, Ending, Job, JobEvent, JobState, NewJob, Report, Standing, Worker
+from stepscope.core.errors import JobTooLarge, StepscopeError, StoreUnavailable
+from stepscope.core.jobs import Claim, Ending, Job, JobChanges, JobEvent, JobState, NewJob, Report, Standing, Worker
 from stepscope.core.ports import JobStore
+from stepscope.engine.job_cache import JobCache
+from stepscope.engine.job_callers import Callers
+from stepscope.engine.job_lines import Lines
+from stepscope.engine.job_workers import Workers
 
 log = logging.getLogger("stepscope.jobs")
 
 SWEEP_S = 1.0
 """How often the time is told to the jobs."""
+RETRY_S = 0.5
+"""How often a store that is away is tried."""
+COUNTED_S = 0.1
+"""How long a queue's count is believed that other processes may change."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobLimits:
+    """What a job may hold."""
+
+    payload_bytes: int = 100 * 2**20
+    result_bytes: int = 100 * 2**20
 
 
 class Jobs:
     """The one door to jobs. Every call raises `StoreUnavailable` when the store is away."""
 
-    def __init__(self, store: JobStore, now: Callable[[], datetime] | None = None) -> None:
+    def __init__(
+        self, store: JobStore, now: Callable[[], datetime] | None = None, limits: JobLimits | None = None
+    ) -> None:
         self._store = store
         self._now = now or _utc_now
-        self._changed: dict[str, set[asyncio.Event]] = defaultdict(set)
-        self._queued: dict[str, set[asyncio.Event]] = defaultdict(set)
-        self._task: asyncio.Task[None] | None = None
+        self._limits = limits or JobLimits()
+        self._cache = JobCache(store.get_job, self._now)
+        self._callers = Callers()
+        self._lines = Lines(store.places)
+        self._workers = Workers(store)
+        self._counts: dict[str, tuple[float, int]] = {}
+        self._away = False
+        self._watched = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._under_way: set[asyncio.Task[Any]] = set()
         self.lapsed: Callable[[Job], Awaitable[None]] | None = None
         """Is called with each job that the time has ended."""
 
     async def start(self) -> None:
-        """Begin to look after the jobs' time."""
-        self._task = asyncio.create_task(self._sweep_on())
+        """Begin to look after the jobs' time, and to hear what other processes do. Raises `SettingsInvalid`."""
+        await self._store.start()
+        self._tasks = [asyncio.create_task(self._watch_on()), asyncio.create_task(self._sweep_on())]
+        await self._watched.wait()
 
     async def stop(self) -> None:
-        """Leave the jobs to others."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        """Bring to an end what was begun, and leave the jobs to others."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        while self._under_way:
+            await asyncio.gather(*self._under_way, return_exceptions=True)
+        with suppress(StoreUnavailable):
+            await self._workers.write(self._now())
+        await self._store.stop()
 
     # --- for who wants something done ------------------------------------------------------------
 
     async def submit(self, new: NewJob) -> Job:
-        """Queue a job for good; return the one of the same owner and key, if there is one. Raises `JobQueueFull`."""
-        job = await self._store.add_job(new)
-        self._tell(job)
-        return job
+        """Queue a job for good; return the one of the same owner and key, if there is one.
+
+        Raises `JobQueueFull`, `JobTooLarge`.
+        """
+        if len(new.payload) > self._limits.payload_bytes:
+            raise JobTooLarge("input", self._limits.payload_bytes)
+        return await self._told(self._store.add_job(new), self._tell)
 
     async def get(self, job_id: str) -> Job | None:
         """Return a job as it is now, or None."""
-        return await self._store.get_job(job_id)
+        return await self._cache.get(job_id)
 
     async def result(self, job_id: str) -> bytes | None:
         """Return the result of a job that is done, as often as it is asked for."""
@@ -67,36 +108,53 @@ class Jobs:
 
     async def ended(self, job_id: str, timeout_s: float | None = None) -> Job | None:
         """Wait until a job has ended and return it; as it is after `timeout_s`; None when there is no such job."""
-        job = None
+        last = None
         with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                async for job in self.watch(job_id):
-                    pass
-        return job
+            async with asyncio.timeout(timeout_s), aclosing(self.watch(job_id)) as states:
+                async for job in states:
+                    last = job
+        return last
 
     async def watch(self, job_id: str) -> AsyncGenerator[Job, None]:
-        """Yield a job as it is, and again whenever it has changed, until it has ended or is forgotten."""
-        with _listening(self._changed, job_id) as changed:
+        """Yield a job as it is, and again whenever it has changed, until it has ended or is forgotten.
+
+        Once it has begun it outlasts the store's being away. Close it (`contextlib.aclosing`) when leaving early.
+        """
+        last = None
+        with self._cache.listening(job_id) as changed:
             while True:
                 changed.clear()
-                job = await self._store.get_job(job_id)
+                try:
+                    job = await self._cache.get(job_id)
+                except StoreUnavailable:
+                    if last is None:
+                        raise
+                    await _soon(changed)
+                    continue
                 if job is None:
                     return
-                yield job
+                if job != last:
+                    yield job
                 if job.state.is_final:
                     return
+                last = job
                 await changed.wait()
 
     async def standing(self, job: Job) -> Standing:
         """Return where a job stands in its queue."""
-        [place] = await self._store.places(job.kind, [job.id])
+        place = await self._lines.place(job.kind, job.id) if job.state is JobState.QUEUED else 0
         online = await self.workers(job.kind)
         means = [worker.mean_s for worker in online if worker.mean_s is not None]
         return Standing(place=place, estimate_s=_estimate_s(job, place, means, self._now()), workers_online=len(online))
 
     async def waiting(self, kind: str) -> int:
         """Return how many jobs wait in a queue."""
-        return await self._store.count_waiting(kind)
+        now_s = asyncio.get_running_loop().time()
+        counted_s, count = self._counts.get(kind, (-COUNTED_S, 0))
+        if now_s - counted_s >= COUNTED_S:
+            count = await self._store.count_waiting(kind)
+            self._counts[kind] = now_s, count
+        return count
 
     async def cancel(self, job_id: str) -> Job | None:
         """End a job that nobody wants any more; return it as it is then, None when there is no such job."""
@@ -106,35 +164,40 @@ class Jobs:
 
     async def claim(self, kind: str, worker: str, count: int, wait_s: float) -> Sequence[tuple[Job, bytes]]:
         """Take up to `count` jobs of one group, with their payloads; none when none came within `wait_s`."""
-        with _listening(self._queued, kind) as queued, suppress(TimeoutError):
-            async with asyncio.timeout(wait_s):
-                while True:
-                    queued.clear()
-                    wish = Claim(kind=kind, worker=worker, count=count, now=self._now())
-                    claimed = await self._store.claim_jobs(wish)
-                    if claimed:
-                        for job, _ in claimed:
-                            self._tell(job)
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + wait_s
+        is_first = True
+        with self._callers.waiting(kind) as called:
+            while True:
+                called.clear()
+                try:
+                    if claimed := await self._claim_now(kind, worker, count):
                         return claimed
-                    await queued.wait()
-        return []
+                except StoreUnavailable:
+                    if is_first:
+                        raise
+                is_first = False
+                try:
+                    async with asyncio.timeout_at(until_s):
+                        await called.wait()
+                except TimeoutError:
+                    return []
 
     async def release(self, job_id: str, worker: str) -> None:
         """Put back a job that the worker never got, as if it hadn't been claimed."""
-        job = await self._store.release_job(job_id, worker)
-        if job is not None:
-            self._tell(job)
+        await self._told(self._store.release_job(job_id, worker), self._tell)
 
     async def report(self, reports: Sequence[Report]) -> Sequence[Job | None]:
         """Note signs of life; return the jobs as they are. One that isn't the worker's, or is over, stays as it is."""
-        jobs = await self._store.report_jobs(reports)
-        for job in jobs:
-            if job is not None:
-                self._tell(job)
-        return jobs
+        return await self._told(self._store.report_jobs(reports), self._tell_all)
 
     async def finish(self, job_id: str, worker: str, result: bytes) -> Job | None:
-        """End a job with its result, unless it is over; return it as it is then, None when there is no such job."""
+        """End a job with its result, unless it is over; return it as it is then, None when there is no such job.
+
+        Raises `JobTooLarge`.
+        """
+        if len(result) > self._limits.result_bytes:
+            raise JobTooLarge("result", self._limits.result_bytes)
         return await self._end(job_id, Ending(event=JobEvent.FINISH, at=self._now(), worker=worker, result=result))
 
     async def fail(self, job_id: str, worker: str, error: str) -> Job | None:
@@ -143,49 +206,127 @@ class Jobs:
 
     async def see(self, worker: Worker) -> None:
         """Note that a worker is there."""
-        await self._store.put_worker(worker)
+        await self._workers.see(worker)
 
     async def workers(self, kind: str) -> Sequence[Worker]:
         """Return the workers of a queue that are online."""
-        now = self._now()
-        known = await self._store.list_workers(kind)
-        return [each for each in known if (now - each.seen_at).total_seconds() < each.offline_after_s]
+        return await self._workers.online(kind, self._now())
+
+    # --- what changes ----------------------------------------------------------------------------
 
     async def _end(self, job_id: str, ending: Ending) -> Job | None:
-        job = await self._store.end_job(job_id, ending)
-        if job is not None:
-            self._tell(job)
-        return job
+        return await self._told(self._store.end_job(job_id, ending), self._tell)
 
-    def _tell(self, job: Job) -> None:
-        for event in self._changed.get(job.id, ()):
-            event.set()
+    async def _claim_now(self, kind: str, worker: str, count: int) -> Sequence[tuple[Job, bytes]]:
+        wish = Claim(kind=kind, worker=worker, count=count, now=self._now())
+        task = self._begin(self._store.claim_jobs(wish), lambda claimed: self._tell_all([job for job, _ in claimed]))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(lambda done: self._give_back(done, worker))
+            raise
+
+    def _give_back(self, task: "asyncio.Task[Sequence[tuple[Job, bytes]]]", worker: str) -> None:
+        """Release what was claimed for a worker that has gone meanwhile."""
+        if not task.cancelled() and task.exception() is None:
+            for job, _ in task.result():
+                self._begin(self._store.release_job(job.id, worker), self._tell)
+
+    async def _told(self, doing: Coroutine[Any, Any, T], tell: Callable[[T], None]) -> T:
+        """Do something in the store and tell what came of it, whether or not the caller waits for it."""
+        return await asyncio.shield(self._begin(doing, tell))
+
+    def _begin(self, doing: Coroutine[Any, Any, T], tell: Callable[[T], None]) -> "asyncio.Task[T]":
+        async def do() -> T:
+            done = await doing
+            tell(done)
+            return done
+
+        task = asyncio.create_task(do())
+        self._under_way.add(task)
+        task.add_done_callback(self._is_over)
+        return task
+
+    def _is_over(self, task: "asyncio.Task[Any]") -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            task.exception()  # its caller may be gone
+
+    def _tell_all(self, jobs: Sequence[Job | None]) -> None:
+        for job in jobs:
+            self._tell(job)
+
+    def _tell(self, job: Job | None) -> None:
+        if job is None:
+            return
+        self._counts.pop(job.kind, None)
+        if job.state.is_final:
+            self._cache.end(job)
+        else:
+            self._cache.change([job.id])
         if job.state is JobState.QUEUED:
-            for event in self._queued.get(job.kind, ()):
-                event.set()
+            self._callers.wake(job.kind, 1)
+
+    async def _watch_on(self) -> None:
+        """Hear what other processes do, for as long as it is told, and again when it is told again."""
+        while True:
+            try:
+                async with aclosing(self._store.changes()) as changes:
+                    async for change in changes:
+                        self._take(change)
+                self._cache.distrust()
+            except StoreUnavailable as fault:
+                self._lose(fault)
+            except Exception as fault:
+                log.exception("jobs can't be watched")
+                self._lose(fault)
+            await asyncio.sleep(RETRY_S)
+
+    def _take(self, change: JobChanges | None) -> None:
+        if change is None:
+            if self._away:
+                log.warning("the jobs' store answers again")
+            self._away = False
+            self._counts.clear()
+            self._cache.trust()
+            self._cache.wake_all()
+            self._callers.wake_all()
+            self._watched.set()
+            return
+        self._cache.change(change.job_ids)
+        for kind, count in change.queued.items():
+            self._callers.wake(kind, count)
+
+    def _lose(self, fault: Exception) -> None:
+        if not self._away:
+            log.warning("the jobs' store doesn't answer: %s", fault.__cause__ or fault)
+        self._away = True
+        self._cache.distrust()
+
+    async def _lapse(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            if self.lapsed is not None:
+                await self.lapsed(job)
 
     async def _sweep_on(self) -> None:
         while True:
-            await asyncio.sleep(SWEEP_S)
+            await asyncio.sleep(SWEEP_S * random.uniform(0.8, 1.2))  # noqa: S311 - so that processes take turns
             try:
-                for job in await self._store.sweep_jobs(self._now()):
-                    self._tell(job)
-                    if job.state.is_final and self.lapsed is not None:
-                        await self.lapsed(job)
+                swept = await self._store.sweep_jobs(self._now())
+                self._tell_all(swept)
+                await self._lapse([job for job in swept if job.state.is_final])
+                await self._workers.write(self._now())
             except StepscopeError as fault:
-                log.warning("jobs can't be looked after: %s", fault)
+                log.debug("jobs can't be looked after: %s", fault)
+            except Exception:
+                log.exception("jobs can't be looked after")
 
 
-@contextmanager
-def _listening(listeners: dict[str, set[asyncio.Event]], name: str) -> Iterator[asyncio.Event]:
-    event = asyncio.Event()
-    listeners[name].add(event)
-    try:
-        yield event
-    finally:
-        listeners[name].discard(event)
-        if not listeners[name]:
-            del listeners[name]
+async def _soon(changed: asyncio.Event) -> None:
+    """Wait for a change, or until it is time to try again."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(RETRY_S):
+            await changed.wait()
 
 
 def _estimate_s(job: Job, place: int, means: Sequence[float], now: datetime) -> float | None:

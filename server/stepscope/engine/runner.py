@@ -10,11 +10,11 @@ import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from stepscope.core.errors import InternalFailure, ShuttingDown, StepscopeError, StoreUnavailable
+from stepscope.core.errors import InternalFailure, JobTooLarge, ShuttingDown, StepscopeError, StoreUnavailable
 from stepscope.core.jobs import Job, JobState, Report, Worker
 from stepscope.engine.jobs import Jobs
 
@@ -114,7 +114,10 @@ class Runner:
             await self._fail(job, str(InternalFailure()))
         else:
             self._count(job)
-            await self._surely(job, lambda: self._jobs.finish(job.id, self._name, result))
+            try:
+                await self._surely(job, lambda: self._jobs.finish(job.id, self._name, result))
+            except JobTooLarge as fault:
+                await self._fail(job, str(fault))
 
     async def _fail(self, job: Job, error: str) -> None:
         await self._surely(job, lambda: self._jobs.fail(job.id, self._name, error))
@@ -138,9 +141,10 @@ class Runner:
         """Return when a job isn't this runner's any more: it was cancelled, has lapsed, or somebody else has it."""
         while True:
             try:
-                async for now in self._jobs.watch(job.id):
-                    if now.state is not JobState.PROCESSING or now.worker != self._name:
-                        break
+                async with aclosing(self._jobs.watch(job.id)) as states:
+                    async for now in states:
+                        if now.state is not JobState.PROCESSING or now.worker != self._name:
+                            break
                 return
             except StoreUnavailable:
                 await asyncio.sleep(RETRY_S)

@@ -11,6 +11,12 @@ class MemoryStore:
     def __init__(self) -> None:
         self._predictors: dict[str, PredictorRecord] = {}
 
+    async def start(self) -> None:
+        """Nothing is needed."""
+
+    async def stop(self) -> None:
+        """Nothing is held."""
+
     async def put_predictor(self, record: PredictorRecord) -> None:
         """Add or replace a record."""
         self._predictors[record.id] = record

@@ -1,25 +1,26 @@
 """Jobs in this process's memory: lost on a restart, honest otherwise."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 from stepscope.core.errors import JobQueueFull
 from stepscope.core.jobs import (
-    LOST,
     Claim,
     Ending,
     Job,
-    JobEvent,
+    JobChanges,
     JobState,
     NewJob,
     Report,
     Worker,
-    after,
     ended,
     fair_turn,
     queued,
+    released,
     reported,
+    timed,
 )
 
 Lane = tuple[str, int, str]
@@ -44,6 +45,17 @@ class MemoryJobs:
         self._turns: dict[Lane, int] = {}
         self._workers: dict[tuple[str, str], Worker] = {}
         self._count = 0
+
+    async def start(self) -> None:
+        """Nothing is needed."""
+
+    async def stop(self) -> None:
+        """Nothing is held."""
+
+    async def changes(self) -> AsyncGenerator[JobChanges | None, None]:
+        """Yield None, and nothing more: no other process has this memory."""
+        yield None
+        await asyncio.Event().wait()
 
     async def add_job(self, new: NewJob) -> Job:
         """Queue a job; return the one of the same owner and key instead, if there is one. Raises `JobQueueFull`."""
@@ -108,26 +120,19 @@ class MemoryJobs:
         entry = self._entries.get(job_id)
         if entry is None:
             return None
-        job = entry.job
-        if job.worker == worker and after(job.state, JobEvent.LOSE) is not None:
-            entry.job = replace(job, state=JobState.QUEUED, attempts=job.attempts - 1, worker="", lease_until=None)
+        entry.job = released(entry.job, worker) or entry.job
         return entry.job
 
     async def sweep_jobs(self, now: datetime) -> Sequence[Job]:
         """Do what the time does to jobs: end, queue again, forget. Returns those that changed and are still there."""
         changed = []
         for job_id, entry in list(self._entries.items()):
-            job = entry.job
-            event = job.overdue(now)
-            if event is not None:
-                state = after(job.state, event)
-                assert state is not None
-                error = f"{LOST}{job.attempts}" if event is JobEvent.GIVE_UP else ""
-                entry.job = replace(job, state=state, lease_until=None, error=error)
-                if state.is_final:
-                    entry.job, entry.payload = replace(entry.job, ended_at=now), b""
-                changed.append(entry.job)
-            elif job.ended_at is not None and job.ended_at + timedelta(seconds=job.keep_s) <= now:
+            job = timed(entry.job, now)
+            if job is not None:
+                entry.job = job
+                entry.payload = b"" if job.state.is_final else entry.payload
+                changed.append(job)
+            elif entry.job.ended_at is not None and entry.job.due_at <= now:
                 del self._entries[job_id]
         return changed
 

@@ -1,6 +1,7 @@
 """Records in a SQL database, SQLite or PostgreSQL, which any number of processes may share."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
@@ -8,7 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from stepscope.core.lifecycle import PredictorRecord
-from stepscope.store.changes import CHANNEL, KEPT_S, Removed, watch_postgresql, watch_sqlite
+from stepscope.store.changes import KEPT_S, watch_postgresql, watch_sqlite
 from stepscope.store.database import Database
 from stepscope.store.migration import migrate
 from stepscope.store.tables import CHANGES, PREDICTORS, microseconds, predictor_record, predictor_row
@@ -21,6 +22,7 @@ _TOUCH = (
     .where(PREDICTORS.c.id == bindparam("key"), PREDICTORS.c.used_us < bindparam("now_us"))
     .values(used_us=bindparam("now_us"), expires_us=bindparam("now_us") + PREDICTORS.c.lease_us)
 )
+CHANNEL = "stepscope_removed"
 _LONGEST_ID = 64
 
 
@@ -85,9 +87,17 @@ class SqlStore:
                 await connection.execute(delete(CHANGES).where(CHANGES.c.at_us < told_us))
         return ids
 
-    def changes(self) -> AsyncGenerator[Removed, None]:
+    async def changes(self) -> AsyncGenerator[frozenset[str] | None, None]:
         """Yield what any process removes; None at first, for all that came before. Raises `StoreUnavailable`."""
-        return watch_sqlite(self._database) if self._database.is_sqlite else watch_postgresql(self._database)
+        database = self._database
+        watching = (
+            watch_sqlite(database, CHANGES.c.predictor_id)
+            if database.is_sqlite
+            else watch_postgresql(database, CHANNEL)
+        )
+        async with aclosing(watching) as changes:
+            async for removed in changes:
+                yield None if removed is None else frozenset(removed)
 
     async def _tell(self, connection: AsyncConnection, predictor_id: str) -> None:
         if self._database.is_sqlite:

@@ -1,190 +1,240 @@
-"""Jobs in a SQL database. `core.jobs` decides what may happen; here it happens to one process at a time.
+"""Jobs in a SQL database that any number of processes may share.
 
-SQLite's transactions have the write lock from their beginning; PostgreSQL's lock the rows that they look at, and a
-claim skips those that another one has locked. Every statement finds its rows by an index, so its cost doesn't grow
-with the queue.
+What changes jobs waits for one thread, which does all that is asked for at the same time in one transaction
+(`job_batches`); what reads them waits for another one. An answer means that the change is on the disk.
 """
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+import json
+import logging
+import secrets
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import RowMapping, Text, bindparam, cast, delete, func, literal, literal_column, select, update
-from sqlalchemy.dialects import postgresql, sqlite
-
-from stepscope.core.jobs import LOST, Claim, Ending, Job, JobEvent, JobState, NewJob, after, ended, fair_turn
+from stepscope.core.jobs import Claim, Ending, Job, JobChanges, JobEvent, JobState, NewJob, Report, Worker
+from stepscope.store import housekeeping, job_rows
+from stepscope.store.bodies import Bodies, BodyLost
+from stepscope.store.changes import watch_postgresql, watch_sqlite
 from stepscope.store.database import Database
-from stepscope.store.tables import JOBS, LANES, microseconds, time_of
+from stepscope.store.desks import Desk
+from stepscope.store.job_batches import (
+    CHANNEL,
+    SWEPT,
+    AddJob,
+    Claimed,
+    EndJob,
+    ReleaseJob,
+    ReportJobs,
+    SweepJobs,
+    TidyTurns,
+    perform,
+)
+from stepscope.store.links import Link
+from stepscope.store.migration import migrate
+from stepscope.store.tables import JOB_CHANGES
 
-# Written out, not bound: only so do they name the partial indexes.
-_WAITING = JOBS.c.state == literal_column("'queued'")
-_HELD = JOBS.c.state == literal_column("'processing'")
-_OPEN = JOBS.c.state.in_([literal_column("'queued'"), literal_column("'processing'")])
-_IN_LINE = (JOBS.c.rank, JOBS.c.turn, JOBS.c.number)
+log = logging.getLogger("stepscope.store")
+
+LOST_PAYLOAD = "What it was to work on isn't there any more."
+_LONGEST_ID = 256
+_LAST = 2**62
+"""Above every job's number."""
+
+
+@dataclass(frozen=True, slots=True)
+class GetJob:
+    """To read a job."""
+
+    job_id: str
 
 
 class SqlJobs:
-    """The `JobStore` in a database. Every call waits for it, and raises `StoreUnavailable` when it is away."""
+    """The `JobStore` in a database.
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._insert = sqlite.insert if database.is_sqlite else postgresql.insert
+    Large payloads and results are in the folder `files`; without it beside SQLite's file, or in PostgreSQL itself.
+    """
+
+    def __init__(self, url: str, files: Path | None = None) -> None:
+        database = self._database = Database(url)
+        if files is None and database.is_sqlite:
+            files = Path(f"{database.url.database}-files")
+        self._name = secrets.token_hex(8)
+        self.writer = Desk(database, self._write, writes=True)
+        self.reader = Desk(database, _read, writes=False)
+        self._bodies = Bodies(self.writer, self.reader, files)
+        self._tidied_at = datetime.min.replace(tzinfo=UTC)
+
+    async def start(self) -> None:
+        """Bring the tables up to date. Raises `SettingsInvalid` when they can't be."""
+        await migrate(self._database)
+        self._bodies.prepare()
+        self.writer.start()
+        self.reader.start()
+
+    async def stop(self) -> None:
+        """Finish what was asked for, and close the connections."""
+        await self.writer.stop()
+        await self.reader.stop()
+        await self._database.close()
+
+    async def changes(self) -> AsyncGenerator[JobChanges | None, None]:
+        """Yield what other processes change; None at first, and whenever anything may have been."""
+        database = self._database
+        watching = (
+            watch_sqlite(database, JOB_CHANGES.c.told) if database.is_sqlite else watch_postgresql(database, CHANNEL)
+        )
+        async with aclosing(watching) as tellings:
+            async for told in tellings:
+                if told is None:
+                    yield None
+                elif others := [each for each in map(json.loads, told) if each[0] != self._name]:
+                    yield _changes_of(others)
 
     async def add_job(self, new: NewJob) -> Job:
-        """Queue a job; return the one of the same owner and key instead, if there is one."""
-        lane = {"kind": new.kind, "rank": -new.priority, "owner": new.owner}
-        async with self._database.writing() as connection:
-            own, first, last = (await connection.execute(_TURNS, {f"own_{key}": lane[key] for key in lane})).one()
-            turn = fair_turn(own or 0, first, last or 0)
-            row = _row_of(new) | {"turn": turn}
-            insert = self._insert(JOBS).values(row).on_conflict_do_nothing().returning(JOBS)
-            found = (await connection.execute(insert)).mappings().one_or_none()
-            if found is None:
-                same = (JOBS.c.id == new.id) | ((JOBS.c.owner == new.owner) & (JOBS.c.key == new.key))
-                return _job((await connection.execute(select(JOBS).where(same))).mappings().first())
-            upsert = self._insert(LANES).values(lane | {"turn": turn})
-            await connection.execute(
-                upsert.on_conflict_do_update(index_elements=list(lane), set_={"turn": turn}, where=LANES.c.turn < turn)
-            )
-        return _job(found)
+        """Queue a job; return the one of the same owner and key instead, if there is one. Raises `JobQueueFull`."""
+        body = await self._bodies.keep(new.payload, datetime.now(UTC))
+        job: Job = await self.writer.ask(AddJob(new, body))
+        return job
 
     async def get_job(self, job_id: str) -> Job | None:
         """Return a job, or None."""
-        async with self._database.reading() as connection:
-            row = (await connection.execute(select(JOBS).where(JOBS.c.id == job_id))).mappings().one_or_none()
-        return None if row is None else _job(row)
+        if not _is_id(job_id):
+            return None
+        job: Job | None = await self.reader.ask(GetJob(job_id))
+        return job
 
     async def get_result(self, job_id: str) -> bytes | None:
         """Return the result of a job that is done, as often as it is asked for."""
-        async with self._database.reading() as connection:
-            found: bytes | None = (await connection.execute(select(JOBS.c.result).where(JOBS.c.id == job_id))).scalar()
-        return found
+        if not _is_id(job_id):
+            return None
+        rows = await self.reader.ask(lambda link: link.rows(job_rows.RESULT, id=job_id))
+        result, body = rows[0] if rows else (None, None)
+        if body is None:
+            found: bytes | None = result
+            return found
+        try:
+            return await self._bodies.read(body)
+        except BodyLost:
+            log.error("the result of job %s is lost: there is no %s", job_id, body)
+            return None
+
+    async def list_jobs(self, owner: str, state: JobState | None, count: int, before: str | None) -> Sequence[Job]:
+        """Return an owner's jobs, the newest first, from the one after `before` on."""
+        states = list(JobState) if state is None else [state]
+
+        def read(link: Link) -> Sequence[Job]:
+            numbers = link.rows(job_rows.NUMBER, id=before) if before and _is_id(before) else []
+            wish = {"owner": owner, "before": numbers[0][0] if numbers else _LAST, "count": count}
+            found = [row for each in states for row in link.rows(job_rows.OF_OWNER, state=each.value, **wish)]
+            return [job_rows.job_of(row) for row in sorted(found, key=_number, reverse=True)[:count]]
+
+        jobs: Sequence[Job] = await self.reader.ask(read)
+        return jobs
 
     async def claim_jobs(self, claim: Claim) -> Sequence[tuple[Job, bytes]]:
-        """Give a worker the jobs whose turn it is, with their payloads."""
-        wanted = (
-            select(JOBS.c.number)
-            .where(JOBS.c.kind == claim.kind, _WAITING, JOBS.c.expires_us > microseconds(claim.now))
-            .order_by(*_IN_LINE)
-            .limit(claim.count)
-            .with_for_update(skip_locked=True)  # SQLite leaves it out: it has one writer
-            .cte("wanted")
-        )
-        values = {
-            "state": after(JobState.QUEUED, JobEvent.CLAIM).value,  # type: ignore[union-attr]
-            "attempts": JOBS.c.attempts + 1,
-            "worker": claim.worker,
-            "lease_us": microseconds(claim.until),
-            "progress": b"",
-        }
-        statement = update(JOBS).where(JOBS.c.number.in_(select(wanted.c.number)), _WAITING).values(values)
-        async with self._database.writing() as connection:
-            rows = (await connection.execute(statement.returning(JOBS))).mappings().all()
-        rows = sorted(rows, key=lambda row: (row["rank"], row["turn"], row["number"]))
-        return [(_job(row), row["payload"]) for row in rows]
+        """Give a worker the jobs whose turn it is, with their payloads; each job to one worker alone."""
+        given = []
+        for claimed in await self.writer.ask(claim):
+            try:
+                given.append((claimed.job, await self._payload(claimed)))
+            except BodyLost:
+                log.error("the payload of job %s is lost: there is no %s", claimed.job.id, claimed.payload_body)
+                end = Ending(event=JobEvent.FAIL, at=claim.now, worker=claim.worker, error=LOST_PAYLOAD)
+                await self.end_job(claimed.job.id, end)
+        return given
 
-    async def renew_jobs(self, job_ids: Sequence[str], worker: str, until: datetime, progress: bytes) -> Sequence[str]:
-        """Note a sign of life; return the ids of those jobs that are still the worker's."""
-        held = update(JOBS).where(JOBS.c.id.in_(job_ids), JOBS.c.worker == worker, _HELD)
-        statement = held.values(lease_us=microseconds(until), progress=progress).returning(JOBS.c.id)
-        async with self._database.writing() as connection:
-            renewed: Sequence[str] = (await connection.execute(statement)).scalars().all()
-        return renewed
+    async def report_jobs(self, reports: Sequence[Report]) -> Sequence[Job | None]:
+        """Note signs of life of workers that hold their jobs; return the jobs as they are afterwards."""
+        known = [report for report in reports if _is_id(report.job_id)]
+        jobs = iter(await self.writer.ask(ReportJobs(known)) if known else ())
+        return [next(jobs) if _is_id(report.job_id) else None for report in reports]
 
     async def end_job(self, job_id: str, ending: Ending) -> Job | None:
         """End a job, if the ending changes anything; return it as it is afterwards, None when there is no such job."""
-        async with self._database.writing() as connection:
-            found = select(JOBS).where(JOBS.c.id == job_id).with_for_update()
-            row = (await connection.execute(found)).mappings().one_or_none()
-            if row is None:
-                return None
-            job = _job(row)
-            changed = ended(job, ending)
-            if changed is None:
-                return job
-            values = {
-                "state": changed.state.value,
-                "ended_us": microseconds(ending.at),
-                "forget_us": microseconds(ending.forget_at),
-                "lease_us": None,
-                "error": changed.error,
-                "result": ending.result if changed.state is JobState.DONE else None,
-                "payload": b"",
-            }
-            await connection.execute(update(JOBS).where(JOBS.c.number == row["number"]).values(values))
-        return changed
+        if not _is_id(job_id):
+            return None
+        body = await self._bodies.keep(ending.result, datetime.now(UTC))
+        job: Job | None = await self.writer.ask(EndJob(job_id, ending, body))
+        return job
 
-    async def sweep_jobs(self, now: datetime, keep: timedelta) -> Sequence[Job]:
+    async def release_job(self, job_id: str, worker: str) -> Job | None:
+        """Put back what a worker was given but never got, as if it hadn't been taken."""
+        job: Job | None = await self.writer.ask(ReleaseJob(job_id, worker)) if _is_id(job_id) else None
+        return job
+
+    async def sweep_jobs(self, now: datetime) -> Sequence[Job]:
         """Do what the time does to jobs: end, queue again, forget. Returns those that changed and are still there."""
-        at_us = microseconds(now)
-        over = {"ended_us": at_us, "forget_us": microseconds(now + keep), "lease_us": None, "payload": b""}
-        lost_now = _HELD & (JOBS.c.lease_us <= at_us)
-        told = literal(LOST) + cast(JOBS.c.attempts, Text)
-        statements = (
-            update(JOBS).where(_OPEN, JOBS.c.expires_us <= at_us).values(state=JobState.LAPSED.value, **over),
-            update(JOBS)
-            .where(lost_now, JOBS.c.attempts >= JOBS.c.max_attempts)
-            .values(state=JobState.FAILED.value, error=told, **over),
-            update(JOBS).where(lost_now).values(state=JobState.QUEUED.value, lease_us=None),
-        )
-        changed: list[Job] = []
-        async with self._database.writing() as connection:
-            for statement in statements:
-                rows = (await connection.execute(statement.returning(JOBS))).mappings()
-                changed += [_job(row) for row in rows]
-            await connection.execute(delete(JOBS).where(JOBS.c.forget_us <= at_us))
-        return changed
+        swept: list[Job] = []
+        due = SWEPT
+        while due == SWEPT:
+            changed, due = await self.writer.ask(SweepJobs(now))
+            swept += changed
+        if now - self._tidied_at >= timedelta(seconds=housekeeping.EVERY_S):
+            self._tidied_at = now
+            await self.writer.ask(TidyTurns())
+            await self.writer.ask(lambda link: housekeeping.tidy(link, self._bodies, now))
+        return swept
+
+    async def count_waiting(self, kind: str) -> int:
+        """Return how many jobs wait in a queue."""
+        rows = await self.reader.ask(lambda link: link.rows(job_rows.WAITING, kind=kind))
+        return int(rows[0][0]) if rows else 0
+
+    async def places(self, kind: str, job_ids: Sequence[str]) -> Sequence[int]:
+        """Return the jobs' places in their queue: 1 is next, 0 is none. Looks at the whole queue, once for all."""
+        ids = [job_id for job_id in job_ids if _is_id(job_id)]
+        places = dict(await self.reader.ask(lambda link: link.rows(job_rows.PLACES, kind=kind, ids=ids)))
+        return [places.get(job_id, 0) for job_id in job_ids]
+
+    async def put_worker(self, worker: Worker) -> None:
+        """Add or replace a worker's record, by its name and kind."""
+        await self.writer.ask(_put(worker))
+
+    async def list_workers(self, kind: str) -> Sequence[Worker]:
+        """Return the workers of a queue that were seen lately, in the order of their names."""
+        rows = await self.reader.ask(lambda link: link.rows(job_rows.LIST_WORKERS, kind=kind))
+        return [job_rows.worker_of(row) for row in rows]
+
+    async def _payload(self, claimed: Claimed) -> bytes:
+        return await self._bodies.read(claimed.payload_body) if claimed.payload_body else claimed.payload
+
+    def _write(self, link: Link, requests: Sequence[Any]) -> Sequence[Any]:
+        return perform(link, requests, self._name, datetime.now(UTC))
 
 
-_TURNS = select(
-    select(LANES.c.turn)
-    .where(LANES.c.kind == bindparam("own_kind"), LANES.c.rank == bindparam("own_rank"))
-    .where(LANES.c.owner == bindparam("own_owner"))
-    .scalar_subquery(),
-    select(func.min(JOBS.c.turn))
-    .where(JOBS.c.kind == bindparam("own_kind"), JOBS.c.rank == bindparam("own_rank"), _WAITING)
-    .scalar_subquery(),
-    select(func.max(LANES.c.turn))
-    .where(LANES.c.kind == bindparam("own_kind"), LANES.c.rank == bindparam("own_rank"))
-    .scalar_subquery(),
-)
-"""An owner's last turn in a queue, the first that waits there, and the last that anybody was given."""
+def _read(link: Link, requests: Sequence[Any]) -> Sequence[Any]:
+    """Answer what is asked at the same time: jobs by one statement for all."""
+    ids = list({request.job_id for request in requests if isinstance(request, GetJob)})
+    jobs = {row[1]: job_rows.job_of(row) for row in link.rows(job_rows.BY_ID, ids=ids)} if ids else {}
+    return [jobs.get(request.job_id) if isinstance(request, GetJob) else request(link) for request in requests]
 
 
-def _row_of(new: NewJob) -> dict[str, Any]:
-    return {
-        "id": new.id,
-        "owner": new.owner,
-        "kind": new.kind,
-        "key": new.key,
-        "rank": -new.priority,
-        "state": JobState.QUEUED.value,
-        "attempts": 0,
-        "max_attempts": new.max_attempts,
-        "worker": "",
-        "created_us": microseconds(new.created_at),
-        "expires_us": microseconds(new.expires_at),
-        "error": "",
-        "progress": b"",
-        "payload": new.payload,
-    }
+def _put(worker: Worker) -> Callable[[Link], None]:
+    def put(link: Link) -> None:
+        link.rows(job_rows.PUT_WORKER, **job_rows.worker_row(worker))
+
+    return put
 
 
-def _job(row: RowMapping | None) -> Job:
-    assert row is not None
-    return Job(
-        id=row["id"],
-        owner=row["owner"],
-        kind=row["kind"],
-        created_at=time_of(row["created_us"]),
-        expires_at=time_of(row["expires_us"]),
-        priority=-row["rank"],
-        max_attempts=row["max_attempts"],
-        state=JobState(row["state"]),
-        attempts=row["attempts"],
-        worker=row["worker"],
-        lease_until=None if row["lease_us"] is None else time_of(row["lease_us"]),
-        ended_at=None if row["ended_us"] is None else time_of(row["ended_us"]),
-        error=row["error"],
-        progress=row["progress"],
-    )
+def _changes_of(tellings: Sequence[Any]) -> JobChanges | None:
+    queued: Counter[str] = Counter()
+    ids: set[str] = set()
+    for _, changed, more in tellings:
+        if not changed:
+            return None
+        ids.update(changed)
+        queued.update(more)
+    return JobChanges(job_ids=frozenset(ids), queued=queued)
+
+
+def _number(row: Sequence[Any]) -> int:
+    return int(row[0])
+
+
+def _is_id(text: str) -> bool:
+    """Say whether a text can be an id at all; PostgreSQL refuses some that can't."""
+    return len(text) <= _LONGEST_ID and text.isascii() and text.isprintable()

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, RowMapping, Table, Text, text
+from sqlalchemy import BigInteger, Column, Double, Index, Integer, LargeBinary, MetaData, RowMapping, Table, Text, text
 
 from stepscope.core.lifecycle import PredictorRecord
 from stepscope.core.predictions import DeviceRef, Options
@@ -54,41 +54,101 @@ JOBS = Table(
     Column("id", Text, nullable=False),
     Column("owner", Text, nullable=False),
     Column("kind", Text, nullable=False),
+    Column("group_name", Text, nullable=False),
     Column("key", Text),
-    Column("rank", Integer, nullable=False),
+    Column("note", LargeBinary, nullable=False),
+    Column("rank", BigInteger, nullable=False),
     Column("turn", BigInteger, nullable=False),
     Column("state", Text, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("max_attempts", Integer, nullable=False),
     Column("worker", Text, nullable=False),
+    Column("lease_s", Double, nullable=False),
+    Column("keep_s", Double, nullable=False),
     Column("created_us", BigInteger, nullable=False),
     Column("expires_us", BigInteger, nullable=False),
-    Column("lease_us", BigInteger),
+    Column("start_by_us", BigInteger),
+    Column("claimed_us", BigInteger),
+    Column("lease_until_us", BigInteger),
     Column("ended_us", BigInteger),
-    Column("forget_us", BigInteger),
+    Column("due_us", BigInteger, nullable=False),
     Column("error", Text, nullable=False),
+    Column("percent", Double, nullable=False),
     Column("progress", LargeBinary, nullable=False),
     Column("payload", LargeBinary, nullable=False),
+    Column("payload_body", Text),
     Column("result", LargeBinary),
+    Column("result_body", Text),
     Index("jobs_by_id", "id", unique=True),
-    Index("jobs_by_key", "owner", "key", unique=True),
-    Index("jobs_waiting", "kind", "rank", "turn", "number", **_when("state = 'queued'")),
-    Index("jobs_held", "lease_us", **_when("state = 'processing'")),
-    Index("jobs_open", "expires_us", **_when("state IN ('queued', 'processing')")),
-    Index("jobs_over", "forget_us", **_when("forget_us IS NOT NULL")),
+    Index("jobs_by_key", "key", "owner", unique=True, **_when("key IS NOT NULL")),
+    Index("jobs_by_owner", "owner", "state", "number"),
+    Index("jobs_in_line", "kind", "rank", "turn", "number", **_when("state = 'queued'")),
+    Index("jobs_in_groups", "kind", "group_name", "rank", "turn", "number", **_when("state = 'queued'")),
+    Index("jobs_due", "due_us"),
+    Index("jobs_by_payload", "payload_body", **_when("payload_body IS NOT NULL")),
+    Index("jobs_by_result", "result_body", **_when("result_body IS NOT NULL")),
 )
-"""Jobs. `rank` is the priority with its sign turned, so that every index rises."""
+"""Jobs. `rank` is the priority with its sign turned, so that every index rises. `due_us` is when the time does
+something to the job next. What is too large for a row lies in a body, whose digest stands here instead."""
+
+QUEUES = Table(
+    "queues",
+    METADATA,
+    Column("kind", Text, primary_key=True),
+    Column("waiting", BigInteger, nullable=False),
+)
+"""How many jobs wait in each queue. In PostgreSQL, who changes a queue holds its row."""
 
 LANES = Table(
     "lanes",
     METADATA,
     Column("kind", Text, primary_key=True),
-    Column("rank", Integer, primary_key=True),
+    Column("rank", BigInteger, primary_key=True),
     Column("owner", Text, primary_key=True),
     Column("turn", BigInteger, nullable=False),
     Index("lanes_by_turn", "kind", "rank", "turn"),
 )
 """The last turn that each owner was given in a queue."""
+
+JOB_CHANGES = Table(
+    "job_changes",
+    METADATA,
+    Column("number", Integer, primary_key=True),
+    Column("told", Text, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""What transactions did to jobs lately. In SQLite alone: PostgreSQL tells it by NOTIFY."""
+
+BODIES = Table(
+    "bodies",
+    METADATA,
+    Column("digest", Text, primary_key=True),
+    Column("wanted_us", BigInteger, nullable=False),
+    Column("data", LargeBinary),
+)
+"""Large payloads and results by their SHA-256, and when one was last kept; without data, it is a file."""
+
+WORKERS = Table(
+    "workers",
+    METADATA,
+    Column("kind", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("seen_us", BigInteger, nullable=False),
+    Column("offline_after_s", Double, nullable=False),
+    Column("about", LargeBinary, nullable=False),
+    Column("mean_s", Double),
+)
+
+SESSIONS = Table(
+    "sessions",
+    METADATA,
+    Column("digest", Text, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+    Column("expires_us", BigInteger),
+)
+
+SQLITE_ALONE = frozenset({CHANGES, JOB_CHANGES})
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

@@ -33,6 +33,7 @@ PROBLEMS: Mapping[type[errors.StepscopeError], Entry] = {
     errors.MalformedBody: Entry(400, "malformed-body", "Malformed body"),
     errors.InvalidField: Entry(422, "invalid-field", "Invalid field"),
     errors.BodyTooLarge: Entry(413, "body-too-large", "Body too large"),
+    errors.JobTooLarge: Entry(413, "job-too-large", "Job too large"),
     errors.TooManyInputs: Entry(413, "too-many-inputs", "Too many inputs"),
     errors.UnsupportedMediaType: Entry(415, "unsupported-media-type", "Unsupported media type"),
     errors.NotAcceptable: Entry(406, "not-acceptable", "Not acceptable"),

@@ -47,6 +47,8 @@ class JobTerms:
     """What holds for every native job."""
 
     max_waiting: int
+    attempts: int
+    lease_s: float
     timeout_s: float
     keep_s: float
 
@@ -159,7 +161,9 @@ class JobQueue:
             note=msgspec.json.encode(note),
             priority=body.priority,
             key=key,
+            max_attempts=self._terms.attempts,
             max_waiting=self._terms.max_waiting,
+            lease_s=self._terms.lease_s,
             keep_s=self._terms.keep_s,
         )
 
