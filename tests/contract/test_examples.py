@@ -77,8 +77,8 @@ def test_examples_of_schemas_are_valid(contract):
 
 
 @pytest.fixture
-async def lenet(contract):
-    async with running(build(Settings())) as app:
+async def lenet(contract, tmp_path):
+    async with running(build(Settings.model_validate({"models": {"cache": tmp_path}}))) as app:
         yield Client(app.asgi, contract)
 
 

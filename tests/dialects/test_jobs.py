@@ -5,6 +5,14 @@ import asyncio
 import pytest
 
 
+@pytest.fixture(params=["memory:", "sqlite:"])
+async def client(serve, request, tmp_path):
+    """A server with a job store of each kind."""
+    url = request.param if request.param == "memory:" else f"sqlite:{tmp_path}/store.sqlite"
+    async with serve(store={"url": url}) as client:
+        yield client
+
+
 def tensors(*values, kind="tensors", **more):
     items = [{"id": f"in-{place}", "data": [value], "shape": [1]} for place, value in enumerate(values)]
     return {"kind": kind, "model": {"model_name": "sum"}, "tensors": items} | more
@@ -24,6 +32,16 @@ async def ended(client, job_id):
             if reply.json()["state"] not in ("queued", "processing"):
                 return reply.json()
             await asyncio.sleep(0.02)
+
+
+async def state_of(client, job_id):
+    return (await client.get(f"/api/jobs/{job_id}")).json()["state"]
+
+
+async def began(client, job_id):
+    async with asyncio.timeout(20):
+        while await state_of(client, job_id) == "queued":  # noqa: ASYNC110 - what is watched is behind the wire
+            await asyncio.sleep(0.01)
 
 
 async def test_a_job_is_answered_as_its_request_would_have_been(client):
@@ -225,8 +243,7 @@ async def test_a_waiting_job_is_cancelled_and_never_run(serve, runtime):
 async def test_a_running_job_is_cancelled_at_once(client, runtime):
     many = tensors(*[1.0] * 1000, model={"model_name": "slow"}, options={"batch_size": 1})
     job = await submitted(client, many)
-    while (await client.get(f"/api/jobs/{job['id']}")).json()["state"] == "queued":
-        await asyncio.sleep(0.01)
+    await began(client, job["id"])
     assert (await client.request("POST", f"/api/jobs/{job['id']}/cancel")).json()["state"] == "cancelled"
     await ended(client, (await submitted(client, tensors(1.0)))["id"])
     assert sum(runtime.batches) < 100, "what waited for the device was left out"
