@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from stepscope import __version__
 from stepscope.core.admission import AdmissionLimits
@@ -24,6 +24,8 @@ from stepscope.core.ports import Counts, Runtime, SessionStore
 from stepscope.core.predictions import DeviceRef, ModelRef
 from stepscope.core.spans import Trace
 from stepscope.core.tuning import Execution, TuningOptions
+from stepscope.dialects.aime import configuration as aime_configuration
+from stepscope.dialects.aime.aime import Aime
 from stepscope.dialects.mindspore import manifest_methods
 from stepscope.dialects.mindspore.instances import Instances
 from stepscope.dialects.mlmodelscope.job_notices import JobNotices
@@ -51,7 +53,7 @@ from stepscope.engine.servables import Servables, Version
 from stepscope.engine.webhooks import AT_ONCE, Webhooks
 from stepscope.engine.webhooks import KIND as WEBHOOK
 from stepscope.engine.weights import Weights
-from stepscope.settings import BUILTIN, MEMORY, SQLITE, Settings, telemetry
+from stepscope.settings import BUILTIN, MEMORY, SQLITE, Settings, is_loopback, telemetry
 from stepscope.store.cached import CachedStore
 from stepscope.store.memory import MemoryStore
 from stepscope.store.memory_jobs import MemoryJobs
@@ -61,13 +63,15 @@ from stepscope.store.sql_jobs import SqlJobs
 from stepscope.store.sql_sessions import SqlSessions
 from stepscope.tracing.archive import Archive, ArchiveLimits
 from stepscope.tracing.tracer import Tracer, TracerOptions
+from stepscope.web.aime import AimeApp
+from stepscope.web.aime_pages import AimePages
 from stepscope.web.auth import Authenticator
 from stepscope.web.contract import contract_app, load_document
 from stepscope.web.gate import Gate
 from stepscope.web.metrics import Metrics
 from stepscope.web.mindspore import MindsporeApp
 from stepscope.web.pages import pages_app
-from stepscope.web.root import Root
+from stepscope.web.root import Root, Wire
 from stepscope.web.tallies import WRITE_S, Tallies
 from stepscope.web.tls import ServerContext
 from stepscope_api import models as wire
@@ -76,6 +80,9 @@ log = logging.getLogger("stepscope.app")
 
 COLLECT_AFTER = 20_000
 """Objects made, less those gone, after which the collector looks for cycles among the young ones."""
+
+OWN_PATHS = ("/ui", "/metrics", "/openapi.json", "/openapi.yaml", "/traces", "/trace", "/model", "/version")
+"""Paths beside the contract's that a dialect's own may not begin like."""
 
 FLUSH_S = 1.0
 """How long a predictor's use may wait to be written."""
@@ -94,6 +101,13 @@ class App:
     mindspore: MindsporeApp
     jobs: Jobs
     sessions: SessionStore
+    aime: Aime | None
+
+    def drain(self) -> None:
+        """Take nothing new: the server is about to stop."""
+        self.engine.drain()
+        if self.aime is not None:
+            self.aime.drain()
 
 
 def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies | None = None) -> App:
@@ -130,6 +144,7 @@ def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies |
         "traces": TraceQueries(tracer),
     }
     auth = Authenticator(settings.auth.keys)
+    aime = _aime(settings, jobs, sessions)
 
     def read_counts() -> Counts:
         answered = ("Requests that were answered.", float(root.answered))
@@ -143,6 +158,7 @@ def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies |
         datasets.scan()
         await store.start()
         await jobs.start()
+        _start_aime(aime)
         for version in _servables(catalog, folders, runtime.framework_name, settings.mindspore.stage_threads):
             servables.put(version)
         await fetcher.start()
@@ -163,6 +179,7 @@ def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies |
         await native.stop()
         await engine.stop()
         await fetcher.close()
+        await _stop_aime(aime)
         await jobs.stop()
         await store.stop()
         await asyncio.to_thread(tracer.stop)
@@ -177,7 +194,7 @@ def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies |
         start=start,
         stop=stop,
         finish=tracer.finish,
-        wires=[mindspore],
+        wires=[*_aime_wires(aime, list(document["paths"])), mindspore],
     )
     return App(
         root=root,
@@ -189,6 +206,7 @@ def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies |
         mindspore=mindspore,
         jobs=jobs,
         sessions=sessions,
+        aime=aime,
     )
 
 
@@ -429,6 +447,51 @@ def _mindspore(settings: Settings, servables: Servables, tracer: Tracer, auth: A
     )
 
 
+def _aime(settings: Settings, jobs: Jobs, sessions: SessionStore) -> Aime | None:
+    """Return the aime dialect with what is configured; None where nothing is. Raises `SettingsInvalid`."""
+    options = settings.aime
+    if not options.endpoints and options.server_config is None:
+        return None
+    return Aime(aime_configuration.load(options.endpoints, options.server_config), jobs, sessions, __version__)
+
+
+def _start_aime(aime: Aime | None) -> None:
+    if aime is not None:
+        aime.start()
+
+
+async def _stop_aime(aime: Aime | None) -> None:
+    if aime is not None:
+        await aime.stop()
+
+
+def _aime_wires(aime: Aime | None, taken: list[str]) -> list[Wire]:
+    if aime is None:
+        return []
+    configured = aime.configuration
+    statics = [*configured.server.statics, *(each for one in configured.endpoints.values() for each in one.statics)]
+    templates = [each for one in configured.endpoints.values() for each in one.templates]
+    return [AimeApp(aime, AimePages(statics, templates), [*taken, *OWN_PATHS])]
+
+
+def at_configured_address(settings: Settings) -> Settings:
+    """Return the settings with the address of aime's server configuration, where no other one is given.
+
+    A host that other machines reach is left, with a warning, as long as nothing protects the rest of the server.
+    Raises `SettingsInvalid`.
+    """
+    if settings.aime.server_config is None:
+        return settings
+    asked, own = aime_configuration.read_server(settings.aime.server_config), settings.server
+    address = {"port": asked.port, "host": asked.host}
+    changes = {key: value for key, value in address.items() if value is not None and key not in own.model_fields_set}
+    host = changes.get("host", own.host)
+    if not (is_loopback(str(host)) or settings.auth.keys or settings.tls.verify_client or own.insecure):
+        log.warning("%s asks for %s, which needs [auth] keys or --insecure", settings.aime.server_config, host)
+        changes.pop("host", None)
+    return settings.model_copy(update={"server": own.model_copy(update=changes)})
+
+
 def _servables(catalog: Catalog, folders: list[Path], runtime_name: str, threads: int) -> list[Version]:
     """Return what the mindspore wire serves: models by their manifests, and configured ones in their place."""
     manifests = catalog.models(ModelRef())
@@ -489,6 +552,13 @@ def _with_cors(root: Root, origins: list[str]) -> ASGIApp:
         "X-Tensor-Shape",
         "X-Tensor-Dtype",
     ]
-    return CORSMiddleware(
+    cors = CORSMiddleware(
         root, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=["*"], expose_headers=exposed
     )
+
+    async def place(scope: Scope, receive: Receive, send: Send) -> None:
+        """Leave a wire that any page may call to answer browsers itself."""
+        is_open = scope["type"] == "http" and root.is_open(scope["method"], scope["path"])
+        await (root if is_open else cors)(scope, receive, send)
+
+    return place

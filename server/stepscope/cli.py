@@ -36,6 +36,7 @@ def main() -> None:
 @click.option(
     "--models", "folders", multiple=True, type=click.Path(path_type=Path), help="A model repository; may be repeated."
 )
+@click.option("--endpoints", multiple=True, help="A folder or file of AIME endpoint configurations; may be repeated.")
 @click.option("--processes", type=click.IntRange(1, 256), help="Server processes on the one port; 1 unless configured.")
 @click.option("--certificate", type=click.Path(path_type=Path), help="Speak TLS with the certificate in this file.")
 @click.option("--private-key", type=click.Path(path_type=Path), help="The file with the certificate's key.")
@@ -47,6 +48,7 @@ def serve(
     port: int | None,
     config: Path | None,
     folders: tuple[Path, ...],
+    endpoints: tuple[str, ...],
     processes: int | None,
     certificate: Path | None,
     private_key: Path | None,
@@ -62,6 +64,7 @@ def serve(
         "server": {"host": host, "port": port, "processes": processes, "insecure": insecure},
         "tls": {"certificate": certificate, "private_key": private_key},
         "models": {"folders": [*folders, *more_folders] or None},
+        "aime": {"endpoints": list(endpoints) or None},
     }
     try:
         loaded = settings.load(config, options, os.environ)
@@ -79,6 +82,7 @@ def _serve(loaded: settings.Settings) -> int:
     from stepscope import app
     from stepscope.web import serve as web
 
+    loaded = app.at_configured_address(loaded)
     tls = app.tls_context(loaded)
     sock = web.listen(loaded.server.host, loaded.server.port)
     address, port = sock.getsockname()[:2]
@@ -93,7 +97,7 @@ def _serve(loaded: settings.Settings) -> int:
     built = app.build(loaded)
     _tell(ready)
     limit_s = loaded.server.shutdown_s
-    server = web.make_server(built.asgi, built.root, drain=built.engine.drain, shutdown_s=limit_s, tls=tls)
+    server = web.make_server(built.asgi, built.root, drain=built.drain, shutdown_s=limit_s, tls=tls)
     server.run(sockets)
     return 0 if server.started else 1
 
@@ -117,7 +121,7 @@ def _serve_as(member: Member) -> int:
     server = web.make_server(
         built.asgi,
         built.root,
-        drain=built.engine.drain,
+        drain=built.drain,
         shutdown_s=loaded.server.shutdown_s,
         tls=app.tls_context(loaded),
         member=member,
