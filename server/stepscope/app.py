@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import msgspec
 import psutil
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -35,6 +36,7 @@ from stepscope.dialects.mlmodelscope.jobs import JobQueue, JobTerms
 from stepscope.dialects.mlmodelscope.predict import Predict
 from stepscope.dialects.mlmodelscope.registry import Registry
 from stepscope.dialects.mlmodelscope.responses import Responses
+from stepscope.dialects.mlmodelscope.wire import write_feature
 from stepscope.dialects.system import System
 from stepscope.dialects.traces import TraceQueries
 from stepscope.engine import configurations
@@ -74,6 +76,9 @@ from stepscope.web.pages import pages_app
 from stepscope.web.root import Root, Wire
 from stepscope.web.tallies import WRITE_S, Tallies
 from stepscope.web.tls import ServerContext
+from stepscope.worker.calls import Calls, Identity
+from stepscope.worker.predictions import Asked, Predictions
+from stepscope.worker.worker import Worker
 from stepscope_api import models as wire
 
 log = logging.getLogger("stepscope.app")
@@ -86,6 +91,20 @@ OWN_PATHS = ("/ui", "/metrics", "/openapi.json", "/openapi.yaml", "/traces", "/t
 
 FLUSH_S = 1.0
 """How long a predictor's use may wait to be written."""
+
+
+FOR_EVER_S = 1e9
+"""The lease of a worker's own predictor."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerOptions:
+    """Whom a worker works for, and what it does."""
+
+    server: str
+    asked: Asked
+    batch: int = 1
+    tls: ssl.SSLContext | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,12 +134,7 @@ def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies |
 
     `tallies` is where this process counts when it is one of several.
     """
-    if runtime is None:
-        from stepscope.runtimes.torch import TorchRuntime  # torch takes seconds to import: only a server needs it
-
-        # The event loop needs a core of its own, or every answer waits for the model.
-        threads = max(1, _cores(settings) - 1)
-        runtime = TorchRuntime(threads, tuning_options(settings), settings.models.cache.expanduser() / "tuning")
+    runtime = runtime or _torch(settings)
     fetcher = Fetcher(_fetch_limits(settings))
     folders = repositories(settings)
     catalog = Catalog(folders, [(runtime.framework_name, runtime.framework_version)], settings.models.aliases)
@@ -208,6 +222,27 @@ def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies |
         sessions=sessions,
         aime=aime,
     )
+
+
+def build_worker(settings: Settings, identity: Identity, work: WorkerOptions, runtime: Runtime | None = None) -> Worker:
+    """Build a worker of another server. Nothing of this machine's store or listeners is used."""
+    runtime = runtime or _torch(settings)
+    fetcher = Fetcher(_fetch_limits(settings))
+    catalog = Catalog(
+        repositories(settings), [(runtime.framework_name, runtime.framework_version)], settings.models.aliases
+    )
+    lasting = settings.model_copy(update={"predict": settings.predict.model_copy(update={"lease_s": FOR_EVER_S})})
+    engine = _engine(lasting, runtime, fetcher, catalog, MemoryStore())
+    predictions = Predictions(engine, catalog, fetcher, work.asked, lambda it: msgspec.to_builtins(write_feature(it)))
+    return Worker(Calls(work.server, identity, work.tls), predictions, work.batch)
+
+
+def _torch(settings: Settings) -> Runtime:
+    from stepscope.runtimes.torch import TorchRuntime  # torch takes seconds to import: only who runs models needs it
+
+    # The event loop needs a core of its own, or every answer waits for the model.
+    threads = max(1, _cores(settings) - 1)
+    return TorchRuntime(threads, tuning_options(settings), settings.models.cache.expanduser() / "tuning")
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
