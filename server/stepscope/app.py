@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import msgspec
 import psutil
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -28,8 +29,14 @@ from stepscope.dialects.aime import configuration as aime_configuration
 from stepscope.dialects.aime.aime import Aime
 from stepscope.dialects.mindspore import manifest_methods
 from stepscope.dialects.mindspore.instances import Instances
+from stepscope.dialects.mlmodelscope.job_notices import JobNotices
+from stepscope.dialects.mlmodelscope.job_records import KIND, render
+from stepscope.dialects.mlmodelscope.job_work import JobWork
+from stepscope.dialects.mlmodelscope.jobs import JobQueue, JobTerms
 from stepscope.dialects.mlmodelscope.predict import Predict
 from stepscope.dialects.mlmodelscope.registry import Registry
+from stepscope.dialects.mlmodelscope.responses import Responses
+from stepscope.dialects.mlmodelscope.wire import write_feature
 from stepscope.dialects.system import System
 from stepscope.dialects.traces import TraceQueries
 from stepscope.engine import configurations
@@ -43,7 +50,10 @@ from stepscope.engine.models import Models
 from stepscope.engine.pipeline import Pipeline
 from stepscope.engine.plans import Plans
 from stepscope.engine.predictors import Predictors
+from stepscope.engine.runner import Runner
 from stepscope.engine.servables import Servables, Version
+from stepscope.engine.webhooks import AT_ONCE, Webhooks
+from stepscope.engine.webhooks import KIND as WEBHOOK
 from stepscope.engine.weights import Weights
 from stepscope.settings import BUILTIN, MEMORY, SQLITE, Settings, is_loopback, telemetry
 from stepscope.store.cached import CachedStore
@@ -66,6 +76,9 @@ from stepscope.web.pages import pages_app
 from stepscope.web.root import Root, Wire
 from stepscope.web.tallies import WRITE_S, Tallies
 from stepscope.web.tls import ServerContext
+from stepscope.worker.calls import Calls, Identity
+from stepscope.worker.predictions import Asked, Predictions
+from stepscope.worker.worker import Worker
 from stepscope_api import models as wire
 
 log = logging.getLogger("stepscope.app")
@@ -78,6 +91,20 @@ OWN_PATHS = ("/ui", "/metrics", "/openapi.json", "/openapi.yaml", "/traces", "/t
 
 FLUSH_S = 1.0
 """How long a predictor's use may wait to be written."""
+
+
+FOR_EVER_S = 1e9
+"""The lease of a worker's own predictor."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerOptions:
+    """Whom a worker works for, and what it does."""
+
+    server: str
+    asked: Asked
+    batch: int = 1
+    tls: ssl.SSLContext | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,12 +134,7 @@ def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies |
 
     `tallies` is where this process counts when it is one of several.
     """
-    if runtime is None:
-        from stepscope.runtimes.torch import TorchRuntime  # torch takes seconds to import: only a server needs it
-
-        # The event loop needs a core of its own, or every answer waits for the model.
-        threads = max(1, _cores(settings) - 1)
-        runtime = TorchRuntime(threads, tuning_options(settings), settings.models.cache.expanduser() / "tuning")
+    runtime = runtime or _torch(settings)
     fetcher = Fetcher(_fetch_limits(settings))
     folders = repositories(settings)
     catalog = Catalog(folders, [(runtime.framework_name, runtime.framework_version)], settings.models.aliases)
@@ -125,8 +147,12 @@ def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies |
     document = load_document(bundle)
     contract_version = document["info"]["version"]
     servables = Servables(engine)
+    evaluations = Evaluations(engine, datasets)
+    responses = Responses(__version__, contract_version)
+    native = _native_jobs(settings, engine, evaluations, jobs, fetcher, tracer, responses)
     handlers = {
-        "predict": Predict(engine, Evaluations(engine, datasets), tracer.begin, __version__, contract_version),
+        "predict": Predict(engine, evaluations, tracer.begin, responses),
+        "jobs": native.queue,
         "registry": Registry(engine, agent(settings, runtime)),
         "system": System(engine, __version__, contract_version),
         "traces": TraceQueries(tracer),
@@ -152,6 +178,7 @@ def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies |
         await fetcher.start()
         await engine.start()
         tracer.start()
+        native.start()
         if tallies is not None:
             publishing.append(asyncio.create_task(_publish(metrics)))
         # What start-up made stays for good; a collection after each close (200 ms otherwise) needn't look at it.
@@ -163,6 +190,7 @@ def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies |
         for task in publishing:
             task.cancel()
         servables.stop()
+        await native.stop()
         await engine.stop()
         await fetcher.close()
         await _stop_aime(aime)
@@ -196,6 +224,27 @@ def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies |
     )
 
 
+def build_worker(settings: Settings, identity: Identity, work: WorkerOptions, runtime: Runtime | None = None) -> Worker:
+    """Build a worker of another server. Nothing of this machine's store or listeners is used."""
+    runtime = runtime or _torch(settings)
+    fetcher = Fetcher(_fetch_limits(settings))
+    catalog = Catalog(
+        repositories(settings), [(runtime.framework_name, runtime.framework_version)], settings.models.aliases
+    )
+    lasting = settings.model_copy(update={"predict": settings.predict.model_copy(update={"lease_s": FOR_EVER_S})})
+    engine = _engine(lasting, runtime, fetcher, catalog, MemoryStore())
+    predictions = Predictions(engine, catalog, fetcher, work.asked, lambda it: msgspec.to_builtins(write_feature(it)))
+    return Worker(Calls(work.server, identity, work.tls), predictions, work.batch)
+
+
+def _torch(settings: Settings) -> Runtime:
+    from stepscope.runtimes.torch import TorchRuntime  # torch takes seconds to import: only who runs models needs it
+
+    # The event loop needs a core of its own, or every answer waits for the model.
+    threads = max(1, _cores(settings) - 1)
+    return TorchRuntime(threads, tuning_options(settings), settings.models.cache.expanduser() / "tuning")
+
+
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
     """Return what the listeners need to speak TLS; None without a certificate. Raises `SettingsInvalid`."""
     tls = settings.tls
@@ -206,6 +255,53 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
         tls.private_key.expanduser(),
         tls.custom_ca.expanduser() if tls.verify_client and tls.custom_ca else None,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class NativeJobs:
+    """What native jobs need in this process."""
+
+    queue: JobQueue
+    work: JobWork
+    runners: list[Runner]
+
+    def start(self) -> None:
+        """Begin to run jobs, and to tell of their ends."""
+        for runner in self.runners:
+            runner.start()
+
+    async def stop(self) -> None:
+        """Put back what runs."""
+        for runner in self.runners:
+            await runner.stop()
+        await self.work.stop()
+
+
+def _native_jobs(
+    settings: Settings,
+    engine: Engine,
+    evaluations: Evaluations,
+    jobs: Jobs,
+    fetcher: Fetcher,
+    tracer: Tracer,
+    responses: Responses,
+) -> NativeJobs:
+    options = settings.jobs
+    webhooks = Webhooks(jobs, fetcher, render)
+    terms = JobTerms(
+        max_waiting=options.waiting,
+        attempts=options.attempts,
+        lease_s=options.lease_s,
+        timeout_s=options.lapse_hours * 3600,
+        keep_s=options.keep_hours * 3600,
+    )
+    notices = JobNotices(webhooks)
+    jobs.lapsed = notices.promise
+    work = JobWork(engine, evaluations, tracer.begin, tracer.finish, responses)
+    runners = [Runner(jobs, WEBHOOK, webhooks.deliver, at_once=AT_ONCE)]
+    if options.run_at_once:
+        runners.append(Runner(jobs, KIND, work, at_once=options.run_at_once, ending=notices.promise))
+    return NativeJobs(JobQueue(engine, jobs, notices, tracer.begin, terms), work, runners)
 
 
 async def _publish(metrics: Metrics) -> None:
@@ -487,6 +583,7 @@ def _with_cors(root: Root, origins: list[str]) -> ASGIApp:
         "X-B3-Sampled",
         "X-Request-Id",
         "Retry-After",
+        "Location",
         "X-Tensor-Shape",
         "X-Tensor-Dtype",
     ]

@@ -99,8 +99,10 @@ class Store(Section):
 
 
 class Jobs(Section):
-    """What jobs may take, and how long they are kept."""
+    """What jobs may take, how many run here, and how long they are kept."""
 
+    run_at_once: Annotated[int, Field(ge=0, le=1024)] = 4
+    """Jobs that this server's own engine runs at a time; with 0 it only keeps them, for others to run."""
     input_mb: Count = 100
     """A job's input."""
     result_mb: Count = 100

@@ -19,6 +19,7 @@ __version__ = "0.1.0"
 # Define package exports
 __all__ = [
     "AimeApi",
+    "JobsApi",
     "MindsporeApi",
     "PredictApi",
     "RegistryApi",
@@ -89,6 +90,11 @@ __all__ = [
     "JaegerTag",
     "JaegerTrace",
     "JaegerTraces",
+    "Job",
+    "JobKind",
+    "JobRequest",
+    "JobState",
+    "Jobs",
     "LayerTime",
     "LevelTime",
     "ManifestFiles",
@@ -130,6 +136,7 @@ __all__ = [
     "UrlsRequest",
     "Version",
     "Versions",
+    "Webhook",
     "WorkerCredentials",
     "WorkerJobsAnswer",
     "WorkerJobsRequest",
@@ -147,6 +154,7 @@ import typing as _typing
 if _typing.TYPE_CHECKING:
     # import apis into sdk package
     from stepscope_generated.api.aime_api import AimeApi as AimeApi
+    from stepscope_generated.api.jobs_api import JobsApi as JobsApi
     from stepscope_generated.api.mindspore_api import MindsporeApi as MindsporeApi
     from stepscope_generated.api.predict_api import PredictApi as PredictApi
     from stepscope_generated.api.registry_api import RegistryApi as RegistryApi
@@ -221,6 +229,11 @@ if _typing.TYPE_CHECKING:
     from stepscope_generated.models.jaeger_tag import JaegerTag as JaegerTag
     from stepscope_generated.models.jaeger_trace import JaegerTrace as JaegerTrace
     from stepscope_generated.models.jaeger_traces import JaegerTraces as JaegerTraces
+    from stepscope_generated.models.job import Job as Job
+    from stepscope_generated.models.job_kind import JobKind as JobKind
+    from stepscope_generated.models.job_request import JobRequest as JobRequest
+    from stepscope_generated.models.job_state import JobState as JobState
+    from stepscope_generated.models.jobs import Jobs as Jobs
     from stepscope_generated.models.layer_time import LayerTime as LayerTime
     from stepscope_generated.models.level_time import LevelTime as LevelTime
     from stepscope_generated.models.manifest_files import ManifestFiles as ManifestFiles
@@ -262,6 +275,7 @@ if _typing.TYPE_CHECKING:
     from stepscope_generated.models.urls_request import UrlsRequest as UrlsRequest
     from stepscope_generated.models.version import Version as Version
     from stepscope_generated.models.versions import Versions as Versions
+    from stepscope_generated.models.webhook import Webhook as Webhook
     from stepscope_generated.models.worker_credentials import WorkerCredentials as WorkerCredentials
     from stepscope_generated.models.worker_jobs_answer import WorkerJobsAnswer as WorkerJobsAnswer
     from stepscope_generated.models.worker_jobs_request import WorkerJobsRequest as WorkerJobsRequest
@@ -278,6 +292,7 @@ else:
 
     _exports = {
         "AimeApi": ".api.aime_api",
+        "JobsApi": ".api.jobs_api",
         "MindsporeApi": ".api.mindspore_api",
         "PredictApi": ".api.predict_api",
         "RegistryApi": ".api.registry_api",
@@ -348,6 +363,11 @@ else:
         "JaegerTag": ".models.jaeger_tag",
         "JaegerTrace": ".models.jaeger_trace",
         "JaegerTraces": ".models.jaeger_traces",
+        "Job": ".models.job",
+        "JobKind": ".models.job_kind",
+        "JobRequest": ".models.job_request",
+        "JobState": ".models.job_state",
+        "Jobs": ".models.jobs",
         "LayerTime": ".models.layer_time",
         "LevelTime": ".models.level_time",
         "ManifestFiles": ".models.manifest_files",
@@ -389,6 +409,7 @@ else:
         "UrlsRequest": ".models.urls_request",
         "Version": ".models.version",
         "Versions": ".models.versions",
+        "Webhook": ".models.webhook",
         "WorkerCredentials": ".models.worker_credentials",
         "WorkerJobsAnswer": ".models.worker_jobs_answer",
         "WorkerJobsRequest": ".models.worker_jobs_request",

@@ -817,6 +817,103 @@ class JaegerTraces(Struct, kw_only=True, gc=False):
     offset: Annotated[int, Meta(ge=0, le=2147483647)]
 
 
+class Job(Struct, kw_only=True, gc=False):
+    """A job as it is now."""
+
+    # The job's id.
+    id: Annotated[str, Meta(max_length=256)]
+    # The kind of predict request that a job carries, by the name of the property that holds its
+    # inputs.
+    kind: JobKind
+    # Where a job is. `done`, `failed`, `lapsed` (its time was over) and `cancelled` are final.
+    state: JobState
+    # How much is done.
+    percent: Annotated[float, Meta(ge=0, le=100)]
+    # What is done at the moment.
+    step: Annotated[str, Meta(max_length=256)] | UnsetType = UNSET
+    # The job's place in the queue: 1 is next, 0 is not in the queue. Missing in lists.
+    queue_place: Annotated[int, Meta(ge=0, le=9007199254740991)] | UnsetType = UNSET
+    # How long until it has ended, as far as that can be told.
+    estimate_in_ms: Annotated[int, Meta(ge=0, le=9007199254740991)] | UnsetType = UNSET
+    # How often it was begun. It is begun again when the one who ran it was lost.
+    attempts: Annotated[int, Meta(ge=0, le=1000000)]
+    # As it was asked for.
+    priority: Annotated[int, Meta(ge=-2147483648, le=2147483647)]
+    # When it was taken.
+    created_at: datetime.datetime
+    # When it was begun last.
+    started_at: datetime.datetime | UnsetType = UNSET
+    # When it ended.
+    ended_at: datetime.datetime | UnsetType = UNSET
+    # When it lapses unless it has ended before; once it has ended, when it is forgotten.
+    expires_at: datetime.datetime
+    # Why it failed.
+    error: Annotated[str, Meta(max_length=65536)] | UnsetType = UNSET
+    # A trace.
+    trace_id: TraceId
+
+
+class JobKind(enum.StrEnum):
+    """The kind of predict request that a job carries, by the name of the property that holds its
+    inputs.
+    """
+
+    URLS = "urls"
+    IMAGES = "images"
+    TENSORS = "tensors"
+    DATASET = "dataset"
+
+
+class JobRequest(Struct, kw_only=True, gc=False):
+    """A predict request that outlives its connection. Exactly the inputs that `kind` names are
+    present.
+    """
+
+    # The kind of predict request that a job carries, by the name of the property that holds its
+    # inputs.
+    kind: JobKind
+    # Which model to open, and how.
+    model: PredictorOpenRequest | UnsetType = UNSET
+    # A predictor by its id. The whole answer of `open` may be sent; what isn't known is ignored.
+    predictor: PredictorRef | UnsetType = UNSET
+    # Images to fetch and predict, each with an id of the caller's.
+    urls: Annotated[list[UrlItem], Meta(max_length=4096)] | UnsetType = UNSET
+    # Image files to predict, each with an id of the caller's.
+    images: Annotated[list[ImageItem], Meta(max_length=4096)] | UnsetType = UNSET
+    # Arrays to predict, each with an id of the caller's.
+    tensors: Annotated[list[TensorItem], Meta(max_length=4096)] | UnsetType = UNSET
+    # A dataset by category and name.
+    dataset: DatasetRef | UnsetType = UNSET
+    # How predictions are made. What `open` sets holds for the predictor; what a prediction sets
+    # holds for it alone.
+    options: PredictionOptions | UnsetType = UNSET
+    # Jobs of a higher priority run first; among equal ones, callers take turns.
+    priority: Annotated[int, Meta(ge=-9, le=9)] = 0
+    # When the job lapses unless it has ended before, counted from now. Missing leaves it to the
+    # server.
+    timeout_in_ms: Annotated[int, Meta(ge=1, le=604800000)] | UnsetType = UNSET
+    # Who is told when a job has ended.
+    webhook: Webhook | UnsetType = UNSET
+
+
+class JobState(enum.StrEnum):
+    """Where a job is. `done`, `failed`, `lapsed` (its time was over) and `cancelled` are final."""
+
+    QUEUED = "queued"
+    PROCESSING = "processing"
+    DONE = "done"
+    FAILED = "failed"
+    LAPSED = "lapsed"
+    CANCELLED = "cancelled"
+
+
+class Jobs(Struct, kw_only=True, gc=False):
+    """Jobs, the newest first."""
+
+    # The caller's jobs.
+    jobs: list[Job]
+
+
 class LayerTime(Struct, kw_only=True, gc=False):
     """One layer of a model, with what its shapes allow to say."""
 
@@ -1397,6 +1494,17 @@ class Versions(Struct, kw_only=True, gc=False):
     framework: Annotated[str, Meta(max_length=256)]
     # The model's name and version.
     model: Annotated[str, Meta(max_length=256)]
+
+
+class Webhook(Struct, kw_only=True, gc=False):
+    """Who is told when a job has ended."""
+
+    # Where the ended job is sent, as getJob gives it, by POST. Only public addresses, and hosts
+    # that the operator allows by name, are called.
+    url: Annotated[str, Meta(min_length=1, max_length=2048)]
+    # With it, the header `X-Stepscope-Signature` holds `sha256=` and the body's HMAC-SHA256 under
+    # it, in hex.
+    secret: Annotated[str, Meta(min_length=8, max_length=256)] | UnsetType = UNSET
 
 
 class WorkerCredentials(Struct, kw_only=True, gc=False):

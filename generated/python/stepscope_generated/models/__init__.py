@@ -69,6 +69,11 @@ __all__ = [
     "JaegerTag",
     "JaegerTrace",
     "JaegerTraces",
+    "Job",
+    "JobKind",
+    "JobRequest",
+    "JobState",
+    "Jobs",
     "LayerTime",
     "LevelTime",
     "ManifestFiles",
@@ -110,6 +115,7 @@ __all__ = [
     "UrlsRequest",
     "Version",
     "Versions",
+    "Webhook",
     "WorkerCredentials",
     "WorkerJobsAnswer",
     "WorkerJobsRequest",
@@ -182,6 +188,11 @@ if _typing.TYPE_CHECKING:
     from stepscope_generated.models.jaeger_tag import JaegerTag
     from stepscope_generated.models.jaeger_trace import JaegerTrace
     from stepscope_generated.models.jaeger_traces import JaegerTraces
+    from stepscope_generated.models.job import Job
+    from stepscope_generated.models.job_kind import JobKind
+    from stepscope_generated.models.job_request import JobRequest
+    from stepscope_generated.models.job_state import JobState
+    from stepscope_generated.models.jobs import Jobs
     from stepscope_generated.models.layer_time import LayerTime
     from stepscope_generated.models.level_time import LevelTime
     from stepscope_generated.models.manifest_files import ManifestFiles
@@ -223,6 +234,7 @@ if _typing.TYPE_CHECKING:
     from stepscope_generated.models.urls_request import UrlsRequest
     from stepscope_generated.models.version import Version
     from stepscope_generated.models.versions import Versions
+    from stepscope_generated.models.webhook import Webhook
     from stepscope_generated.models.worker_credentials import WorkerCredentials
     from stepscope_generated.models.worker_jobs_answer import WorkerJobsAnswer
     from stepscope_generated.models.worker_jobs_request import WorkerJobsRequest
@@ -294,6 +306,11 @@ else:
         "JaegerTag": ".jaeger_tag",
         "JaegerTrace": ".jaeger_trace",
         "JaegerTraces": ".jaeger_traces",
+        "Job": ".job",
+        "JobKind": ".job_kind",
+        "JobRequest": ".job_request",
+        "JobState": ".job_state",
+        "Jobs": ".jobs",
         "LayerTime": ".layer_time",
         "LevelTime": ".level_time",
         "ManifestFiles": ".manifest_files",
@@ -335,6 +352,7 @@ else:
         "UrlsRequest": ".urls_request",
         "Version": ".version",
         "Versions": ".versions",
+        "Webhook": ".webhook",
         "WorkerCredentials": ".worker_credentials",
         "WorkerJobsAnswer": ".worker_jobs_answer",
         "WorkerJobsRequest": ".worker_jobs_request",
