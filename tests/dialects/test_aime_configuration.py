@@ -231,7 +231,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("text", "told"), WRONG, ids=[told for _, told in WRONG])
 def test_a_wrong_endpoint_is_refused_with_file_and_key(tmp_path: Path, text: str, told: str) -> None:
-    with pytest.raises(SettingsInvalid, match="aime_api_endpoint.cfg") as refused:
+    with pytest.raises(SettingsInvalid, match=r"aime_api_endpoint\.cfg") as refused:
         one(tmp_path, text)
     assert told in str(refused.value)
 

@@ -3,6 +3,10 @@
 import base64
 import io
 import json
+import zlib
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +17,7 @@ from PIL import Image
 from stepscope.codecs.pictures import Pictures
 from stepscope.dialects.aime.media import Media, write_uri
 from stepscope.dialects.aime.parameters import Parameter, Type, read_parameter
+from stepscope.dialects.aime.records import write_json
 from stepscope.dialects.aime.refusals import Refusal
 from stepscope.dialects.aime.tables import Table
 from stepscope.dialects.aime.validation import validate
@@ -21,8 +26,6 @@ MEDIA = Media({Type.IMAGE: Pictures()}, {})
 
 
 def declared(**table: Any) -> dict[str, Parameter]:
-    from pathlib import Path
-
     return {"p": read_parameter("p", Table(Path("file"), "INPUTS.p", table))}
 
 
@@ -119,7 +122,7 @@ def test_what_does_not_fit_is_refused(table: dict[str, Any], value: Any, told: s
 
 
 def test_all_faults_come_in_one_list() -> None:
-    inputs = declared(type="integer") | {"q": declared(required=True)["p"]}
+    inputs = declared(type="integer") | {"q": replace(declared(required=True)["p"], name="q")}
     with pytest.raises(Refusal) as fault:
         validate(inputs, {"p": "x", "a": 1, "b": 2}, MEDIA)
     assert fault.value.error[0] == "Unknown parameters: a, b"
@@ -138,10 +141,8 @@ def test_any_value_is_taken_or_refused(value: Any, kind: Type, convert: bool) ->
     if kind in (Type.AUDIO, Type.VIDEO):
         return
     more = {"supported": ["a", 1]} if kind is Type.SELECTION else {}
-    try:
-        json.dumps(check(value, type=kind.value, auto_convert=convert, **more), default=str)
-    except Refusal as refusal:
-        assert refusal.error
+    with suppress(Refusal):
+        write_json(check(value, type=kind.value, auto_convert=convert, **more))
 
 
 @given(st.integers(-1000, 1000), st.integers(-50, 50), st.integers(0, 50), st.integers(1, 16))
@@ -187,17 +188,10 @@ def test_a_chat_that_is_none_is_refused(chat: Any, told: str) -> None:
 
 
 def test_a_text_and_a_chat_exclude_each_other() -> None:
-    inputs = {"c": declared(type="chat_context")["p"], "t": declared(type="text_context")["p"]}
-    inputs = {"p": inputs["c"]} | {"t": read_other(inputs["t"])}
+    inputs = declared(type="chat_context") | {"t": replace(declared(type="text_context")["p"], name="t")}
     assert validate(inputs, {"t": "x"}, MEDIA) == {"t": "x"}
     with pytest.raises(Refusal, match="together"):
         validate(inputs, {"p": "[]", "t": "x"}, MEDIA)
-
-
-def read_other(parameter: Parameter) -> Parameter:
-    from dataclasses import replace
-
-    return replace(parameter, name="t")
 
 
 # --- images -------------------------------------------------------------------------------------
@@ -276,21 +270,18 @@ def test_a_list_of_images_is_checked_one_by_one() -> None:
 
 def test_an_image_that_is_too_large_is_not_decoded() -> None:
     head = b"\x89PNG\r\n\x1a\n" + b"\x00\x00\x00\rIHDR" + (60_000).to_bytes(4, "big") * 2 + b"\x08\x02\x00\x00\x00"
-    import zlib
-
     data = head + zlib.crc32(head[12:]).to_bytes(4, "big")
     assert "too large" in refused(write_uri(Type.IMAGE, "png", data), type="image")
-    assert (
-        "damaged"
-        in refused(pixel()[:-40] + "AAAA" * 10, type="image", size={"supported": [[1, 1]], "auto_convert": True})
-        or True
-    )
+
+
+def test_a_damaged_image_is_not_converted() -> None:
+    data = base64.b64decode(pixel("RGB", (64, 64), "JPEG").partition(",")[2])
+    uri = write_uri(Type.IMAGE, "jpeg", data[: len(data) // 2])
+    assert "damaged" in refused(uri, type="image", size={"supported": [[1, 1]], "auto_convert": True})
 
 
 @pytest.mark.parametrize("name", ["jpeg", "png", "webp", "bmp", "tiff", "gif"])
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "1", "LA"])
 def test_every_format_can_be_made_of_every_mode(name: str, mode: str) -> None:
-    uri = pixel(mode) if mode != "LA" else pixel("LA")
-    table = {"supported": [name], "auto_convert": True}
-    found = check(uri, type="image", format=table)
+    found = check(pixel(mode), type="image", format={"supported": [name], "auto_convert": True})
     assert (opened(found).format or "").lower() == name
