@@ -79,6 +79,10 @@ def _annotate_operation(operation: Json, path: str, shared: list[Json], tags: Js
     operation["x-python-operation-id"] = operation["operationId"]
     operation["x-python-path"] = path
     operation["x-python-parameters"] = bool(operation.get("parameters") or shared)
+    for response in operation["responses"].values():
+        stream = response.get("content", {}).get("text/event-stream")
+        if stream is not None:
+            stream["schema"]["x-python-stream"] = True
 
 
 def _is_attribute(name: str) -> bool:

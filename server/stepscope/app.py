@@ -12,22 +12,32 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import msgspec
 import psutil
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from stepscope import __version__
 from stepscope.core.admission import AdmissionLimits
 from stepscope.core.errors import ServableInvalid, TraceNotFound
 from stepscope.core.manifests import Manifest
 from stepscope.core.ports import Counts, Runtime, SessionStore
-from stepscope.core.predictions import DeviceRef, ModelRef
+from stepscope.core.predictions import DeviceRef, Feature, ModelRef
 from stepscope.core.spans import Trace
 from stepscope.core.tuning import Execution, TuningOptions
+from stepscope.dialects.aime import configuration as aime_configuration
+from stepscope.dialects.aime.aime import Aime
+from stepscope.dialects.aime.model_runs import ModelRuns
 from stepscope.dialects.mindspore import manifest_methods
 from stepscope.dialects.mindspore.instances import Instances
+from stepscope.dialects.mlmodelscope.job_notices import JobNotices
+from stepscope.dialects.mlmodelscope.job_records import KIND, render
+from stepscope.dialects.mlmodelscope.job_work import JobWork
+from stepscope.dialects.mlmodelscope.jobs import JobQueue, JobTerms
 from stepscope.dialects.mlmodelscope.predict import Predict
 from stepscope.dialects.mlmodelscope.registry import Registry
+from stepscope.dialects.mlmodelscope.responses import Responses
+from stepscope.dialects.mlmodelscope.wire import write_feature
 from stepscope.dialects.system import System
 from stepscope.dialects.traces import TraceQueries
 from stepscope.engine import configurations
@@ -41,9 +51,12 @@ from stepscope.engine.models import Models
 from stepscope.engine.pipeline import Pipeline
 from stepscope.engine.plans import Plans
 from stepscope.engine.predictors import Predictors
+from stepscope.engine.runner import Runner
 from stepscope.engine.servables import Servables, Version
+from stepscope.engine.webhooks import AT_ONCE, Webhooks
+from stepscope.engine.webhooks import KIND as WEBHOOK
 from stepscope.engine.weights import Weights
-from stepscope.settings import BUILTIN, MEMORY, SQLITE, Settings, telemetry
+from stepscope.settings import BUILTIN, MEMORY, SQLITE, Settings, is_loopback, telemetry
 from stepscope.store.cached import CachedStore
 from stepscope.store.memory import MemoryStore
 from stepscope.store.memory_jobs import MemoryJobs
@@ -53,15 +66,20 @@ from stepscope.store.sql_jobs import SqlJobs
 from stepscope.store.sql_sessions import SqlSessions
 from stepscope.tracing.archive import Archive, ArchiveLimits
 from stepscope.tracing.tracer import Tracer, TracerOptions
+from stepscope.web.aime import AimeApp
+from stepscope.web.aime_pages import AimePages
 from stepscope.web.auth import Authenticator
-from stepscope.web.contract import contract_app, load_document
+from stepscope.web.contract import contract_app, load_document, without_own_wires
 from stepscope.web.gate import Gate
 from stepscope.web.metrics import Metrics
 from stepscope.web.mindspore import MindsporeApp
 from stepscope.web.pages import pages_app
-from stepscope.web.root import Root
+from stepscope.web.root import Root, Wire
 from stepscope.web.tallies import WRITE_S, Tallies
 from stepscope.web.tls import ServerContext
+from stepscope.worker.calls import Calls, Identity
+from stepscope.worker.predictions import Asked, Predictions
+from stepscope.worker.worker import Worker
 from stepscope_api import models as wire
 
 log = logging.getLogger("stepscope.app")
@@ -69,8 +87,25 @@ log = logging.getLogger("stepscope.app")
 COLLECT_AFTER = 20_000
 """Objects made, less those gone, after which the collector looks for cycles among the young ones."""
 
+OWN_PATHS = ("/ui", "/metrics", "/openapi.json", "/openapi.yaml", "/traces", "/trace", "/model", "/version")
+"""Paths beside the contract's that a dialect's own may not begin like."""
+
 FLUSH_S = 1.0
 """How long a predictor's use may wait to be written."""
+
+
+FOR_EVER_S = 1e9
+"""The lease of a worker's own predictor."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerOptions:
+    """Whom a worker works for, and what it does."""
+
+    server: str
+    asked: Asked
+    batch: int = 1
+    tls: ssl.SSLContext | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +121,13 @@ class App:
     mindspore: MindsporeApp
     jobs: Jobs
     sessions: SessionStore
+    aime: Aime | None
+
+    def drain(self) -> None:
+        """Take nothing new: the server is about to stop."""
+        self.engine.drain()
+        if self.aime is not None:
+            self.aime.drain()
 
 
 def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies | None = None) -> App:
@@ -93,12 +135,7 @@ def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies |
 
     `tallies` is where this process counts when it is one of several.
     """
-    if runtime is None:
-        from stepscope.runtimes.torch import TorchRuntime  # torch takes seconds to import: only a server needs it
-
-        # The event loop needs a core of its own, or every answer waits for the model.
-        threads = max(1, _cores(settings) - 1)
-        runtime = TorchRuntime(threads, tuning_options(settings), settings.models.cache.expanduser() / "tuning")
+    runtime = runtime or _torch(settings)
     fetcher = Fetcher(_fetch_limits(settings))
     folders = repositories(settings)
     catalog = Catalog(folders, [(runtime.framework_name, runtime.framework_version)], settings.models.aliases)
@@ -111,13 +148,18 @@ def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies |
     document = load_document(bundle)
     contract_version = document["info"]["version"]
     servables = Servables(engine)
+    evaluations = Evaluations(engine, datasets)
+    responses = Responses(__version__, contract_version)
+    native = _native_jobs(settings, engine, evaluations, jobs, fetcher, tracer, responses)
     handlers = {
-        "predict": Predict(engine, Evaluations(engine, datasets), tracer.begin, __version__, contract_version),
+        "predict": Predict(engine, evaluations, tracer.begin, responses),
+        "jobs": native.queue,
         "registry": Registry(engine, agent(settings, runtime)),
         "system": System(engine, __version__, contract_version),
         "traces": TraceQueries(tracer),
     }
     auth = Authenticator(settings.auth.keys)
+    aime = _aime(settings, engine, jobs, sessions)
 
     def read_counts() -> Counts:
         answered = ("Requests that were answered.", float(root.answered))
@@ -136,6 +178,8 @@ def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies |
         await fetcher.start()
         await engine.start()
         tracer.start()
+        native.start()
+        _start_aime(aime)
         if tallies is not None:
             publishing.append(asyncio.create_task(_publish(metrics)))
         # What start-up made stays for good; a collection after each close (200 ms otherwise) needn't look at it.
@@ -147,6 +191,8 @@ def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies |
         for task in publishing:
             task.cancel()
         servables.stop()
+        await native.stop()
+        await _stop_aime(aime)
         await engine.stop()
         await fetcher.close()
         await jobs.stop()
@@ -163,7 +209,7 @@ def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies |
         start=start,
         stop=stop,
         finish=tracer.finish,
-        wires=[mindspore],
+        wires=[*_aime_wires(aime, list(without_own_wires(document)["paths"])), mindspore],
     )
     return App(
         root=root,
@@ -175,7 +221,29 @@ def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies |
         mindspore=mindspore,
         jobs=jobs,
         sessions=sessions,
+        aime=aime,
     )
+
+
+def build_worker(settings: Settings, identity: Identity, work: WorkerOptions, runtime: Runtime | None = None) -> Worker:
+    """Build a worker of another server. Nothing of this machine's store or listeners is used."""
+    runtime = runtime or _torch(settings)
+    fetcher = Fetcher(_fetch_limits(settings))
+    catalog = Catalog(
+        repositories(settings), [(runtime.framework_name, runtime.framework_version)], settings.models.aliases
+    )
+    lasting = settings.model_copy(update={"predict": settings.predict.model_copy(update={"lease_s": FOR_EVER_S})})
+    engine = _engine(lasting, runtime, fetcher, catalog, MemoryStore())
+    predictions = Predictions(engine, catalog, fetcher, work.asked, _write_feature)
+    return Worker(Calls(work.server, identity, work.tls), predictions, work.batch)
+
+
+def _torch(settings: Settings) -> Runtime:
+    from stepscope.runtimes.torch import TorchRuntime  # torch takes seconds to import: only who runs models needs it
+
+    # The event loop needs a core of its own, or every answer waits for the model.
+    threads = max(1, _cores(settings) - 1)
+    return TorchRuntime(threads, tuning_options(settings), settings.models.cache.expanduser() / "tuning")
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
@@ -188,6 +256,53 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
         tls.private_key.expanduser(),
         tls.custom_ca.expanduser() if tls.verify_client and tls.custom_ca else None,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class NativeJobs:
+    """What native jobs need in this process."""
+
+    queue: JobQueue
+    work: JobWork
+    runners: list[Runner]
+
+    def start(self) -> None:
+        """Begin to run jobs, and to tell of their ends."""
+        for runner in self.runners:
+            runner.start()
+
+    async def stop(self) -> None:
+        """Put back what runs."""
+        for runner in self.runners:
+            await runner.stop()
+        await self.work.stop()
+
+
+def _native_jobs(
+    settings: Settings,
+    engine: Engine,
+    evaluations: Evaluations,
+    jobs: Jobs,
+    fetcher: Fetcher,
+    tracer: Tracer,
+    responses: Responses,
+) -> NativeJobs:
+    options = settings.jobs
+    webhooks = Webhooks(jobs, fetcher, render)
+    terms = JobTerms(
+        max_waiting=options.waiting,
+        attempts=options.attempts,
+        lease_s=options.lease_s,
+        timeout_s=options.lapse_hours * 3600,
+        keep_s=options.keep_hours * 3600,
+    )
+    notices = JobNotices(webhooks)
+    jobs.lapsed = notices.promise
+    work = JobWork(engine, evaluations, tracer.begin, tracer.finish, responses)
+    runners = [Runner(jobs, WEBHOOK, webhooks.deliver, at_once=AT_ONCE)]
+    if options.run_at_once:
+        runners.append(Runner(jobs, KIND, work, at_once=options.run_at_once, ending=notices.promise))
+    return NativeJobs(JobQueue(engine, jobs, notices, tracer.begin, terms), work, runners)
 
 
 async def _publish(metrics: Metrics) -> None:
@@ -368,6 +483,57 @@ def _mindspore(settings: Settings, servables: Servables, tracer: Tracer, auth: A
     )
 
 
+def _aime(settings: Settings, engine: Engine, jobs: Jobs, sessions: SessionStore) -> Aime | None:
+    """Return the aime dialect with what is configured; None where nothing is. Raises `SettingsInvalid`."""
+    options = settings.aime
+    if not options.endpoints and options.server_config is None:
+        return None
+    configured = aime_configuration.load(options.endpoints, options.server_config)
+    return Aime(configured, jobs, sessions, ModelRuns(configured, engine, jobs, _write_feature), __version__)
+
+
+def _write_feature(feature: Feature) -> object:
+    """Return a feature as JSON has it, in the native wire's form."""
+    return msgspec.to_builtins(write_feature(feature))
+
+
+def _start_aime(aime: Aime | None) -> None:
+    if aime is not None:
+        aime.start()
+
+
+async def _stop_aime(aime: Aime | None) -> None:
+    if aime is not None:
+        await aime.stop()
+
+
+def _aime_wires(aime: Aime | None, taken: list[str]) -> list[Wire]:
+    if aime is None:
+        return []
+    configured = aime.configuration
+    statics = [*configured.server.statics, *(each for one in configured.endpoints.values() for each in one.statics)]
+    templates = [each for one in configured.endpoints.values() for each in one.templates]
+    return [AimeApp(aime, AimePages(statics, templates), [*taken, *OWN_PATHS])]
+
+
+def at_configured_address(settings: Settings) -> Settings:
+    """Return the settings with the address of aime's server configuration, where no other one is given.
+
+    A host that other machines reach is left, with a warning, as long as nothing protects the rest of the server.
+    Raises `SettingsInvalid`.
+    """
+    if settings.aime.server_config is None:
+        return settings
+    asked, own = aime_configuration.read_server(settings.aime.server_config), settings.server
+    address = {"port": asked.port, "host": asked.host}
+    changes = {key: value for key, value in address.items() if value is not None and key not in own.model_fields_set}
+    host = changes.get("host", own.host)
+    if not (is_loopback(str(host)) or settings.auth.keys or settings.tls.verify_client or own.insecure):
+        log.warning("%s asks for %s, which needs [auth] keys or --insecure", settings.aime.server_config, host)
+        changes.pop("host", None)
+    return settings.model_copy(update={"server": own.model_copy(update=changes)})
+
+
 def _servables(catalog: Catalog, folders: list[Path], runtime_name: str, threads: int) -> list[Version]:
     """Return what the mindspore wire serves: models by their manifests, and configured ones in their place."""
     manifests = catalog.models(ModelRef())
@@ -424,9 +590,17 @@ def _with_cors(root: Root, origins: list[str]) -> ASGIApp:
         "X-B3-Sampled",
         "X-Request-Id",
         "Retry-After",
+        "Location",
         "X-Tensor-Shape",
         "X-Tensor-Dtype",
     ]
-    return CORSMiddleware(
+    cors = CORSMiddleware(
         root, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=["*"], expose_headers=exposed
     )
+
+    async def place(scope: Scope, receive: Receive, send: Send) -> None:
+        """Leave a wire that any page may call to answer browsers itself."""
+        is_open = scope["type"] == "http" and root.is_open(scope["method"], scope["path"])
+        await (root if is_open else cors)(scope, receive, send)
+
+    return place

@@ -1,15 +1,19 @@
 """The command `stepscope`."""
 
+import asyncio
 import hashlib
 import json
 import logging
 import os
 import secrets
+import signal
 import socket
+import ssl
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -18,9 +22,12 @@ from rich.table import Table
 
 from stepscope import __version__, settings
 from stepscope.core.errors import SettingsInvalid, StepscopeError
-from stepscope.core.predictions import TraceLevel
+from stepscope.core.predictions import ModelRef, TraceLevel
 from stepscope.core.tuning import Candidate, Execution
 from stepscope.processes import Member, Supervisor, membership
+
+if TYPE_CHECKING:
+    from stepscope.worker.worker import Worker
 
 
 @click.group()
@@ -36,6 +43,7 @@ def main() -> None:
 @click.option(
     "--models", "folders", multiple=True, type=click.Path(path_type=Path), help="A model repository; may be repeated."
 )
+@click.option("--endpoints", multiple=True, help="A folder or file of AIME endpoint configurations; may be repeated.")
 @click.option("--processes", type=click.IntRange(1, 256), help="Server processes on the one port; 1 unless configured.")
 @click.option("--certificate", type=click.Path(path_type=Path), help="Speak TLS with the certificate in this file.")
 @click.option("--private-key", type=click.Path(path_type=Path), help="The file with the certificate's key.")
@@ -47,6 +55,7 @@ def serve(
     port: int | None,
     config: Path | None,
     folders: tuple[Path, ...],
+    endpoints: tuple[str, ...],
     processes: int | None,
     certificate: Path | None,
     private_key: Path | None,
@@ -62,6 +71,7 @@ def serve(
         "server": {"host": host, "port": port, "processes": processes, "insecure": insecure},
         "tls": {"certificate": certificate, "private_key": private_key},
         "models": {"folders": [*folders, *more_folders] or None},
+        "aime": {"endpoints": list(endpoints) or None},
     }
     try:
         loaded = settings.load(config, options, os.environ)
@@ -79,6 +89,7 @@ def _serve(loaded: settings.Settings) -> int:
     from stepscope import app
     from stepscope.web import serve as web
 
+    loaded = app.at_configured_address(loaded)
     tls = app.tls_context(loaded)
     sock = web.listen(loaded.server.host, loaded.server.port)
     address, port = sock.getsockname()[:2]
@@ -93,7 +104,7 @@ def _serve(loaded: settings.Settings) -> int:
     built = app.build(loaded)
     _tell(ready)
     limit_s = loaded.server.shutdown_s
-    server = web.make_server(built.asgi, built.root, drain=built.engine.drain, shutdown_s=limit_s, tls=tls)
+    server = web.make_server(built.asgi, built.root, drain=built.drain, shutdown_s=limit_s, tls=tls)
     server.run(sockets)
     return 0 if server.started else 1
 
@@ -117,7 +128,7 @@ def _serve_as(member: Member) -> int:
     server = web.make_server(
         built.asgi,
         built.root,
-        drain=built.engine.drain,
+        drain=built.drain,
         shutdown_s=loaded.server.shutdown_s,
         tls=app.tls_context(loaded),
         member=member,
@@ -129,6 +140,67 @@ def _serve_as(member: Member) -> int:
 def _tell(line: str) -> None:
     click.echo(line)
     sys.stdout.flush()
+
+
+@main.command()
+@click.option("--server", required=True, help="The server's address, such as http://127.0.0.1:7777.")
+@click.option("--job-type", required=True, help="The kind of jobs to take.")
+@click.option("--model", required=True, help="The model that runs them.")
+@click.option("--model-version", default="*", show_default=True, help="A constraint on its version.")
+@click.option("--auth-key", envvar="AIME_AUTH_KEY", default="", help="The key of this kind of jobs; $AIME_AUTH_KEY.")
+@click.option("--batch", default=1, show_default=True, type=click.IntRange(1, 4096), help="Jobs that run at once.")
+@click.option("--input", "input_name", default="", help="The parameter that the model gets; the first image otherwise.")
+@click.option("--output", "output_name", default="", help="The output that the features become; `features` otherwise.")
+@click.option("--feature-limit", default=10, show_default=True, type=click.IntRange(0), help="Features told; 0 is all.")
+@click.option("--ca", type=click.Path(exists=True, dir_okay=False), help="The CA of an https server's certificate.")
+@click.option("--config", type=click.Path(path_type=Path), help="The configuration; stepscope.toml if it is there.")
+@click.option("--models", "folders", multiple=True, type=click.Path(path_type=Path), help="A model repository.")
+@click.option("--log-level", default="info", show_default=True, type=click.Choice(["debug", "info", "warning"]))
+def worker(
+    server: str,
+    job_type: str,
+    model: str,
+    model_version: str,
+    auth_key: str,
+    batch: int,
+    input_name: str,
+    output_name: str,
+    feature_limit: int,
+    ca: str | None,
+    config: Path | None,
+    folders: tuple[Path, ...],
+    log_level: str,
+) -> None:
+    """Run a server's jobs with a model here, until a signal stops it: then its jobs are finished first."""
+    from stepscope import app
+    from stepscope.worker.calls import Identity
+    from stepscope.worker.predictions import Asked
+
+    if not server.startswith(("http://", "https://")):
+        raise click.ClickException(f"{server!r} is no address of a server; one looks like http://127.0.0.1:7777.")
+    _log_to_stderr(log_level, several=False)
+    ref = ModelRef(name=model, version=model_version)
+    name = f"{socket.gethostname()}#{os.getpid()}_1x{model}"
+    try:
+        loaded = settings.load(config, {"models": {"folders": list(folders) or None}}, os.environ)
+        work = app.WorkerOptions(
+            server=server,
+            asked=Asked(model=ref, input=input_name, output=output_name, feature_limit=feature_limit),
+            batch=batch,
+            tls=ssl.create_default_context(cafile=ca) if ca else None,
+        )
+        asyncio.run(_work(app.build_worker(loaded, Identity(auth=name, job_type=job_type, auth_key=auth_key), work)))
+    except StepscopeError as fault:
+        raise click.ClickException(str(fault)) from fault
+    except ssl.SSLError as fault:
+        raise click.ClickException(f"{ca} holds no certificates.") from fault
+
+
+async def _work(working: "Worker") -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, working.stop)
+    await working.run()
 
 
 @main.command()

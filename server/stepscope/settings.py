@@ -99,8 +99,10 @@ class Store(Section):
 
 
 class Jobs(Section):
-    """What jobs may take, and how long they are kept."""
+    """What jobs may take, how many run here, and how long they are kept."""
 
+    run_at_once: Annotated[int, Field(ge=0, le=1024)] = 4
+    """Jobs that this server's own engine runs at a time; with 0 it only keeps them, for others to run."""
     input_mb: Count = 100
     """A job's input."""
     result_mb: Count = 100
@@ -162,6 +164,15 @@ class Mindspore(Section):
     """Threads for the functions of each servable."""
 
 
+class Aime(Section):
+    """What is served to AIME's clients and workers."""
+
+    endpoints: list[Path] = []
+    """Endpoint configurations: files, folders that are searched for them, or several with commas between them."""
+    server_config: Path | None = None
+    """The server's own configuration, with endpoints' defaults."""
+
+
 class Fetch(Section):
     """How URLs are fetched for clients."""
 
@@ -213,6 +224,7 @@ class Settings(Section):
     fetch: Fetch = Fetch()
     traces: Traces = Traces()
     mindspore: Mindspore = Mindspore()
+    aime: Aime = Aime()
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +290,7 @@ def _read(file: Path | None) -> Document:
     _from_where_it_stands(document.get("models", {}), path.parent)
     _from_where_it_stands(document.get("traces", {}), path.parent)
     _from_where_it_stands(document.get("tls", {}), path.parent)
+    _from_where_it_stands(document.get("aime", {}), path.parent)
     _from_where_it_stands(document.get("store", {}), path.parent)
     store = document.get("store", {})
     if str(store.get("url", "")).startswith(SQLITE):

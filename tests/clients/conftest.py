@@ -50,7 +50,10 @@ def files(samples: list[Path]) -> Iterator[str]:
 def server(files: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server that may fetch from the file server."""
     folder = tmp_path_factory.mktemp("server")
-    allowed = {"STEPSCOPE_FETCH__ALLOW_HOSTS": json.dumps([files.removeprefix("http://")])}
+    allowed = {
+        "STEPSCOPE_FETCH__ALLOW_HOSTS": json.dumps([files.removeprefix("http://")]),
+        "STEPSCOPE_MODELS__CACHE": str(folder / "cache"),
+    }
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
             [PROGRAMS / "stepscope", "serve", "--port", "0"],

@@ -49,7 +49,7 @@ def test_requests_and_answers_are_paired_by_their_keys(contract):
         sent = {
             key for m, p, media, key, _ in requests(contract) if (m, p) == (method, path) and media.endswith("json")
         }
-        told = {key for m, p, s, _, key, _ in answers(contract) if (m, p, s) == (method, path, "200")}
+        told = {key for m, p, s, _, key, _ in answers(contract) if (m, p, s[0]) == (method, path, "2")}
         if "requestBody" in operation:
             assert sent
             assert sent == told, f"{method} {path}"
@@ -77,8 +77,8 @@ def test_examples_of_schemas_are_valid(contract):
 
 
 @pytest.fixture
-async def lenet(contract):
-    async with running(build(Settings())) as app:
+async def lenet(contract, tmp_path):
+    async with running(build(Settings.model_validate({"models": {"cache": tmp_path}}))) as app:
         yield Client(app.asgi, contract)
 
 
@@ -89,12 +89,24 @@ async def test_every_request_is_answered_as_the_contract_says(contract, lenet):
         for path, body in bodies:
             predictor = (await lenet.post("/api/predict/open", opening)).json()["id"]
             reply = await lenet.post(path, with_predictor(body, predictor))
-            assert reply.status == 200, f"{path}: {reply.body!r}"
+            assert reply.status == success(contract, "post", path), f"{path}: {reply.body!r}"
     traced = await lenet.post("/api/predict/open", {"options": {"execution_options": {"trace_level": "FULL_TRACE"}}})
+    [submitted] = [value for path, value in bodies if path == "/api/jobs"]
+    names = {
+        "trace_id": traced.json()["trace_id"]["id"],
+        "service": "stepscope",
+        "job_id": (await lenet.post("/api/jobs", submitted)).json()["id"],
+    }
+    await lenet.get(f"/api/jobs/{names['job_id']}/events")  # ends with the job
     for method, path, operation in contract.operations():
-        if method == "GET":
-            filled = path.replace("{trace_id}", traced.json()["trace_id"]["id"]).replace("{service}", "stepscope")
-            assert (await lenet.get(filled, example_query(contract, operation))).status == 200, path
+        if method == "GET" or "requestBody" not in operation:
+            reply = await lenet.request(method, path.format_map(names), query=example_query(contract, operation))
+            assert reply.status == 200, path
+
+
+def success(contract: Contract, method: str, path: str) -> int:
+    responses = contract.document["paths"][path][method]["responses"]
+    return next(int(status) for status in responses if status.startswith("2"))
 
 
 async def test_a_digit_of_the_examples_is_recognised(contract, lenet):
@@ -119,11 +131,12 @@ def with_predictor(body: dict[str, Any], predictor: str) -> dict[str, Any]:
 def example_query(contract: Contract, operation: dict[str, Any]) -> str:
     named = [contract.resolve(parameter) for parameter in operation.get("parameters", [])]
     queried = [parameter for parameter in named if parameter["in"] == "query"]
-    return "&".join(f"{parameter['name']}={quote(str(parameter['schema']['example']))}" for parameter in queried)
+    examples = {each["name"]: contract.resolve(each["schema"])["example"] for each in queried}
+    return "&".join(f"{name}={quote(str(example))}" for name, example in examples.items())
 
 
-async def test_examples_of_own_wires_are_answered_as_they_show(contract, lenet):
-    for method, path, operation in contract.own_wires():
+async def test_examples_of_the_mindspore_wire_are_answered_as_they_show(contract, lenet):
+    for method, path, operation in contract.own_wire("mindspore"):
         parameters = {
             each["name"]: each["schema"]["example"] for each in map(contract.resolve, operation["parameters"])
         }

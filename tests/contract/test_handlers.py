@@ -4,6 +4,7 @@ import inspect
 
 import pytest
 
+from stepscope.dialects.mlmodelscope.jobs import JobQueue
 from stepscope.dialects.mlmodelscope.predict import Predict
 from stepscope.dialects.mlmodelscope.registry import Registry
 from stepscope.dialects.system import System
@@ -12,7 +13,7 @@ from stepscope.web.auth import Authenticator
 from stepscope.web.contract import check_handler, contract_app
 from stepscope_api.operations import OPERATIONS, PROTOCOLS
 
-HANDLERS = {"predict": Predict, "registry": Registry, "system": System, "traces": TraceQueries}
+HANDLERS = {"predict": Predict, "jobs": JobQueue, "registry": Registry, "system": System, "traces": TraceQueries}
 
 
 def public(kind: type) -> set[str]:
@@ -88,5 +89,5 @@ def test_another_handler_is_refused(handler, told):
 
 
 def test_a_server_with_a_missing_handler_is_not_built(contract):
-    with pytest.raises(TypeError, match="'registry'"):
-        contract_app(contract.document, {"predict": Predict(*[None] * 5)}, Authenticator({}), 1)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="'jobs'"):
+        contract_app(contract.document, {"predict": Predict(*[None] * 4)}, Authenticator({}), 1)  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from stepscope_api import models as wire
 NEVER_TOLD = {
     errors.ManifestInvalid: "the catalog logs it and leaves the model out",
     errors.ServableInvalid: "the server logs it and leaves the servable out",
+    errors.NoticeUntaken: "it ends the notice, a job of the server's own",
     errors.SettingsInvalid: "the command ends with it before there is a server",
 }
 """Errors that never reach HTTP, and why."""
@@ -24,6 +25,7 @@ SAMPLES: dict[type[errors.StepscopeError], errors.StepscopeError] = {
     errors.TooManyInputs: errors.TooManyInputs(5, 4),
     errors.UnsupportedMediaType: errors.UnsupportedMediaType("text/plain", ["application/json"]),
     errors.NotAcceptable: errors.NotAcceptable("text/plain", ["application/json"]),
+    errors.KeyReused: errors.KeyReused("k"),
     errors.RouteNotFound: errors.RouteNotFound("/x"),
     errors.MethodNotAllowed: errors.MethodNotAllowed("GET", ["POST"]),
     errors.ModelNotFound: errors.ModelNotFound("a", "1", ["b"]),
@@ -37,6 +39,8 @@ SAMPLES: dict[type[errors.StepscopeError], errors.StepscopeError] = {
     errors.OriginRefused: errors.OriginRefused("http://x"),
     errors.HostRefused: errors.HostRefused("x"),
     errors.JobNotFound: errors.JobNotFound("j"),
+    errors.JobNotEnded: errors.JobNotEnded("queued"),
+    errors.JobWithoutResult: errors.JobWithoutResult("failed", "The model is gone."),
     errors.JobQueueFull: errors.JobQueueFull(5),
     errors.Overloaded: errors.Overloaded(5),
     errors.TooManyRequests: errors.TooManyRequests(5),

@@ -34,7 +34,7 @@ cli.main()
 def listening(app: App, shutdown_s: float = 5.0, tls: ssl.SSLContext | None = None) -> Iterator[int]:
     """Serve on a port of this machine. Signals stay the main thread's."""
     sock = socket.create_server(("127.0.0.1", 0))
-    server = make_server(app.asgi, app.root, drain=app.engine.drain, shutdown_s=shutdown_s, tls=tls)
+    server = make_server(app.asgi, app.root, drain=app.drain, shutdown_s=shutdown_s, tls=tls)
     thread = threading.Thread(target=server.run, args=([sock],))
     thread.start()
     try:

@@ -1,6 +1,7 @@
 """The Python client of Stepscope, a thin typed layer over the generated one in `stepscope_generated`.
 
-Layers: `console` > `client` > `predictor` > `traces` > `transport` > `results`, `errors`, `options`.
+Layers: `console` > `client` > `predictor`, `submissions` > `jobs`, `traces` > `transport` > `results`, `errors`,
+`options`, `events`.
 Nothing of the server is imported here.
 
     from stepscope_client import Client
@@ -18,9 +19,11 @@ from stepscope_client.errors import (
     AnswerUnreadable,
     ArgumentInvalid,
     ClientError,
+    Conflict,
     DeadlineExceeded,
     InputFailed,
     InvalidRequest,
+    JobFailed,
     ModelUnavailable,
     NotFound,
     Overloaded,
@@ -28,6 +31,7 @@ from stepscope_client.errors import (
     ServerFailed,
     ServerUnreachable,
 )
+from stepscope_client.jobs import Job
 from stepscope_client.options import Options
 from stepscope_client.predictor import Predictor
 from stepscope_client.results import (
@@ -43,11 +47,14 @@ from stepscope_client.results import (
 )
 from stepscope_client.retries import Retries
 from stepscope_client.site import Agent, Framework, Model, Version
+from stepscope_client.submissions import Terms
 from stepscope_client.traces import Span, Trace
 
 __all__ = [
     "Client",
     "Predictor",
+    "Job",
+    "Terms",
     "Options",
     "Retries",
     "Result",
@@ -71,9 +78,11 @@ __all__ = [
     "AnswerUnreadable",
     "ArgumentInvalid",
     "InputFailed",
+    "JobFailed",
     "ProblemError",
     "InvalidRequest",
     "AccessDenied",
+    "Conflict",
     "NotFound",
     "Overloaded",
     "ModelUnavailable",

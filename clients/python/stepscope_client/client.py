@@ -1,15 +1,18 @@
 """The way in: a client of one server."""
 
 import os
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Any, Self, Unpack
 
-from stepscope_generated import PredictApi, RegistryApi, SystemApi, TracesApi
+from stepscope_generated import JobsApi, PredictApi, RegistryApi, SystemApi, TracesApi
 from stepscope_generated import models as wire
 
 import stepscope_client
 from stepscope_client.errors import Overloaded, ServerUnreachable
+from stepscope_client.inputs import Image
+from stepscope_client.jobs import Job
 from stepscope_client.options import Options, checked, to_wire
 from stepscope_client.predictor import Predictor
 from stepscope_client.retries import Retries
@@ -23,6 +26,7 @@ from stepscope_client.site import (
     read_model,
     read_version,
 )
+from stepscope_client.submissions import Inputs, Terms, list_jobs, submit
 from stepscope_client.traces import UNTRACED, Session, Trace, read_trace
 from stepscope_client.transport import Transport
 
@@ -89,6 +93,42 @@ class Client:
             answer = self._transport.send(operation, body, headers=headers)
         return Predictor(self._transport, answer.data, answer.headers, session)
 
+    def submit(
+        self,
+        model: str | Predictor = "*",
+        version: str = "*",
+        *,
+        urls: Iterable[str | tuple[str, str]] | None = None,
+        images: Iterable[Image | tuple[str, Image]] | None = None,
+        tensors: object = None,
+        dataset: tuple[str, str] | None = None,
+        terms: Terms = Terms(),  # noqa: B008 - a frozen value
+        **options: Unpack[Options],
+    ) -> Job:
+        """Queue a predict request as a job: exactly one of `urls`, `images`, `tensors` and `dataset`.
+
+        A `model` is opened for the job; a `Predictor` has to be open still when the job is begun. Inputs are as the
+        predictor's methods of their names take them. What the server took is never lost; when the connection breaks
+        before it says so, the request is sent again and makes no second job.
+        """
+        fields = {
+            **Inputs(urls=urls, images=images, tensors=tensors, dataset=dataset).to_wire(),
+            **_model(model, version),
+            **terms.to_wire(),
+            "options": to_wire(options),
+        }
+        return submit(self._transport, checked(wire.JobRequest, fields), terms)
+
+    def job(self, job_id: str) -> Job:
+        """Return a job by its id. Raises `NotFound`."""
+        return Job(
+            self._transport, self._transport.send(JobsApi(self._transport.api).get_job_with_http_info, job_id).data
+        )
+
+    def jobs(self, state: str | None = None) -> Iterator[Job]:
+        """Go through this caller's jobs, the newest first, in one state or in all."""
+        return list_jobs(self._transport, state)
+
     def trace(self, trace_id: str) -> Trace:
         """Return a trace that the server keeps. Raises `NotFound`."""
         operation = TracesApi(self._transport.api).get_trace_with_http_info
@@ -143,3 +183,9 @@ class Client:
 
     def __repr__(self) -> str:
         return f"<Client of {self.url}>"
+
+
+def _model(model: str | Predictor, version: str) -> dict[str, Any]:
+    if isinstance(model, Predictor):
+        return {"predictor": wire.PredictorRef(id=model.id)}
+    return {"model": checked(wire.PredictorOpenRequest, {"model_name": model, "model_version": version})}

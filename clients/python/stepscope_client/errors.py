@@ -6,9 +6,11 @@
     │   └── AnswerTimedOut        the answer took longer than `timeout_s`
     ├── AnswerUnreadable        something answered, but not as the contract says
     ├── InputFailed             the best feature was asked of an input that has none
+    ├── JobFailed               a result was asked of a job that ended without one
     └── ProblemError            the server answered with a problem (RFC 9457)
         ├── InvalidRequest        400, 406, 413, 415, 422
         ├── AccessDenied          401, 403
+        ├── Conflict              409: a job that hasn't ended, or has no result
         ├── NotFound              404, 405; `kind` tells a predictor that expired from one that never was
         ├── Overloaded            429, 503; `retry_after_s` says when to come back
         │   └── ModelUnavailable    503: the model is known, but can't be loaded
@@ -54,6 +56,17 @@ class InputFailed(ClientError):
         super().__init__(f"Input {input_id!r}: {message} ({code})")
         self.input_id = input_id
         self.code = code
+
+
+class JobFailed(ClientError):
+    """A job ended without a result: it failed, lapsed or was cancelled. `reason` is the server's."""
+
+    def __init__(self, job_id: str, state: str, reason: str) -> None:
+        how = "was cancelled" if state == "cancelled" else state
+        super().__init__(f"Job {job_id} {how}{': ' if reason else '.'}{reason}")
+        self.job_id = job_id
+        self.state = state
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +144,10 @@ class NotFound(ProblemError):
     """There is no such model, dataset, predictor or operation. `known` lists near names."""
 
 
+class Conflict(ProblemError):
+    """The job isn't in a state that has what was asked for."""
+
+
 class Overloaded(ProblemError):
     """Not now: the server is full, starts or stops, and the tries that were allowed are used up."""
 
@@ -159,6 +176,7 @@ _BY_STATUS: dict[int, type[ProblemError]] = {
     404: NotFound,
     405: NotFound,
     406: InvalidRequest,
+    409: Conflict,
     413: InvalidRequest,
     415: InvalidRequest,
     422: InvalidRequest,

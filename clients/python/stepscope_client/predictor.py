@@ -1,27 +1,22 @@
 """An open predictor."""
 
-import base64
 import functools
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, Unpack
 
 from stepscope_generated import PredictApi
 from stepscope_generated import models as wire
 
-from stepscope_client.errors import AnswerUnreadable, ArgumentInvalid, ClientError, NotFound
+from stepscope_client.errors import AnswerUnreadable, ClientError, NotFound
+from stepscope_client.inputs import Image, base64_of, named
 from stepscope_client.octets import JSON, OCTETS, Octets, predict_octets, to_octets
 from stepscope_client.options import Options, checked, to_wire
 from stepscope_client.results import Closed, RawOutputs, Result, read_closed, read_result, trace_url
 from stepscope_client.traces import Session
 from stepscope_client.transport import Operation, Reply, Transport
-
-Image = str | os.PathLike[str] | bytes
-"""A file's path, or its bytes."""
 
 B3 = ("X-B3-Traceid", "X-B3-Spanid", "X-B3-Sampled")
 """The headers that join requests into one trace (openzipkin/b3-propagation)."""
@@ -86,12 +81,12 @@ class Predictor:
 
     def urls(self, urls: Iterable[str | tuple[str, str]], **options: Unpack[Options]) -> Result:
         """Predict images that the server fetches."""
-        items = [checked(wire.UrlItem, {"id": name, "data": url}) for name, url in _named(urls)]
+        items = [checked(wire.UrlItem, {"id": name, "data": url}) for name, url in named(urls)]
         return self._predict(self._api.predict_urls_with_http_info, wire.UrlsRequest, options, urls=items)
 
     def images(self, images: Iterable[Image | tuple[str, Image]], **options: Unpack[Options]) -> Result:
         """Predict JPEG, PNG or WebP files, by path or as bytes. Raises `OSError` for a path that can't be read."""
-        items = [checked(wire.ImageItem, {"id": name, "data": _base64(image)}) for name, image in _named(images)]
+        items = [checked(wire.ImageItem, {"id": name, "data": base64_of(image)}) for name, image in named(images)]
         return self._predict(self._api.predict_images_with_http_info, wire.ImagesRequest, options, images=items)
 
     def dataset(self, category: str, name: str, **options: Unpack[Options]) -> Result:
@@ -182,14 +177,3 @@ class Predictor:
 
     def _request(self, name: str) -> AbstractContextManager[dict[str, str]]:
         return self._session.request(name) if self._session is not None else nullcontext(self._trace)
-
-
-def _named(inputs: Iterable[Any]) -> list[tuple[str, Any]]:
-    if isinstance(inputs, str | bytes | os.PathLike):
-        raise ArgumentInvalid(f"A list of inputs is expected, not a single {type(inputs).__name__}.")
-    return [item if isinstance(item, tuple) else (str(place), item) for place, item in enumerate(inputs)]
-
-
-def _base64(image: Image) -> str:
-    data = image if isinstance(image, bytes | bytearray | memoryview) else Path(image).read_bytes()
-    return base64.b64encode(data).decode("ascii")

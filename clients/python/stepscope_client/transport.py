@@ -2,8 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -29,6 +29,8 @@ from stepscope_client.results import Result, read_result
 from stepscope_client.retries import Retries
 
 CONNECT_S = 10.0
+STREAM_S = 30.0
+"""How long a stream may be silent; the server shows a sign of life every ten seconds."""
 CONNECTIONS = 32
 """Connections kept per client; more threads than this still work, with new connections."""
 
@@ -104,6 +106,29 @@ class Transport:
                     raise
             time.sleep(wait_s)
 
+    @contextmanager
+    def stream(self, path: str, headers: Mapping[str, str], longest_s: float) -> Iterator[Iterator[bytes]]:
+        """Give an answer's parts as they come. Raises `ClientError`s, also while they are read.
+
+        `longest_s` is how long a part is waited for at most, if that is less than a silence that is a broken stream.
+        """
+        read_s = min(STREAM_S, longest_s)
+        method, url, sent, body, form = self.api.param_serialize(
+            method="GET",
+            resource_path=path,
+            header_params={**headers, "Accept": "text/event-stream, application/problem+json"},
+            auth_settings=["bearerAuth"],
+        )
+        with self._one_error(read_s):
+            answer = self.api.call_api(method, url, sent, body, form, _request_timeout=(CONNECT_S, read_s))
+            if answer.status != 200:
+                answer.read()  # type: ignore[no-untyped-call]
+                self.api.response_deserialize(response_data=answer, response_types_map={})
+        try:
+            yield self._parts(answer.response, read_s)
+        finally:
+            answer.response.close()  # what is left of it isn't wanted
+
     def close(self) -> None:
         """Close the connections that are kept."""
         self.api.rest_client.pool_manager.clear()
@@ -118,10 +143,20 @@ class Transport:
         # The server's deadline must be able to pass before ours does.
         read_s = max(self._timeout_s, deadline_s + CONNECT_S) if deadline_s else self._timeout_s
         timeout = (min(CONNECT_S, read_s), read_s)
-        try:
+        with self._one_error(read_s):
             # The generated client writes into the headers, so each try gets its own.
             answer = operation(*arguments, _headers=dict(headers or {}), _request_timeout=timeout)
             return Reply(data=answer.data, headers=urllib3.HTTPHeaderDict(answer.headers), body=answer.raw_data)
+
+    def _parts(self, response: urllib3.BaseHTTPResponse, read_s: float) -> Iterator[bytes]:
+        with self._one_error(read_s):
+            while part := response.read1():
+                yield part
+
+    @contextmanager
+    def _one_error(self, read_s: float) -> Iterator[None]:
+        try:
+            yield
         except ApiException as refusal:
             raise self._told(refusal) from None
         except urllib3.exceptions.ReadTimeoutError as late:

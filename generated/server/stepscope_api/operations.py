@@ -6,7 +6,7 @@ passes along with each request.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, Protocol, TypeVar
@@ -23,6 +23,10 @@ from .models import (
     ImagesRequest,
     JaegerNames,
     JaegerTraces,
+    Job,
+    JobRequest,
+    Jobs,
+    JobState,
     ModelManifestsResponse,
     Predictor,
     PredictorCloseRequest,
@@ -49,6 +53,19 @@ class Octets:
 
     data: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event of a stream: its kind, its id, and what it tells, which is encoded as JSON."""
+
+    name: str
+    id: str
+    data: Any
+
+
+Events = AsyncGenerator[Event | None, None]
+"""An answer of server-sent events; None is a sign of life between them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +95,73 @@ class Operation:
     requests: Mapping[str, Any] = field(default_factory=dict)
     body_required: bool = False
     parameters: tuple[Parameter, ...] = ()
+
+
+class JobsOperations(Protocol[ContextT_contra]):
+    """Predictions that outlive their requests: queued for good, run when their turn comes, watched
+    meanwhile, read until they are forgotten.
+    """
+
+    async def cancel_job(
+        self,
+        context: ContextT_contra,
+        *,
+        job_id: Annotated[str, Meta(min_length=1, max_length=256, pattern="^[^/]+\\Z")],
+    ) -> Job:
+        """Cancel a job."""
+        ...
+
+    async def get_job(
+        self,
+        context: ContextT_contra,
+        *,
+        job_id: Annotated[str, Meta(min_length=1, max_length=256, pattern="^[^/]+\\Z")],
+    ) -> Job:
+        """Look at a job."""
+        ...
+
+    async def get_job_result(
+        self,
+        context: ContextT_contra,
+        *,
+        job_id: Annotated[str, Meta(min_length=1, max_length=256, pattern="^[^/]+\\Z")],
+    ) -> FeaturesResponse:
+        """Read a job's result."""
+        ...
+
+    async def list_jobs(
+        self,
+        context: ContextT_contra,
+        *,
+        state: JobState | UnsetType = UNSET,
+        limit: Annotated[int, Meta(ge=1, le=1000)] = 100,
+        before: Annotated[str, Meta(min_length=1, max_length=256)] | UnsetType = UNSET,
+    ) -> Jobs:
+        """List jobs."""
+        ...
+
+    async def stream_job_events(
+        self,
+        context: ContextT_contra,
+        *,
+        job_id: Annotated[str, Meta(min_length=1, max_length=256, pattern="^[^/]+\\Z")],
+        last_event_id: Annotated[str, Meta(max_length=256)] | UnsetType = UNSET,
+    ) -> Events:
+        """Follow a job."""
+        ...
+
+    async def submit_job(
+        self,
+        context: ContextT_contra,
+        body: JobRequest,
+        *,
+        idempotency_key: Annotated[
+            str, Meta(min_length=1, max_length=256, pattern="^[!-~]([ -~]*[!-~])?\\Z")
+        ]
+        | UnsetType = UNSET,
+    ) -> Job:
+        """Queue a predict request."""
+        ...
 
 
 class PredictOperations(Protocol[ContextT_contra]):
@@ -268,6 +352,199 @@ class TracesOperations(Protocol[ContextT_contra]):
 
 
 _ALL = (
+    Operation(
+        operation_id="cancelJob",
+        name="cancel_job",
+        tag="jobs",
+        method="POST",
+        path="/api/jobs/{job_id}/cancel",
+        secured=True,
+        parameters=(
+            Parameter(
+                name="job_id",
+                python_name="job_id",
+                location="path",
+                type=Annotated[str, Meta(min_length=1, max_length=256, pattern="^[^/]+\\Z")],
+                required=True,
+            ),
+        ),
+        responses=MappingProxyType(
+            {
+                "200": MappingProxyType({"application/json": Job}),
+                "400": MappingProxyType({"application/problem+json": Problem}),
+                "401": MappingProxyType({"application/problem+json": Problem}),
+                "403": MappingProxyType({"application/problem+json": Problem}),
+                "404": MappingProxyType({"application/problem+json": Problem}),
+                "422": MappingProxyType({"application/problem+json": Problem}),
+                "500": MappingProxyType({"application/problem+json": Problem}),
+                "503": MappingProxyType({"application/problem+json": Problem}),
+            }
+        ),
+    ),
+    Operation(
+        operation_id="getJob",
+        name="get_job",
+        tag="jobs",
+        method="GET",
+        path="/api/jobs/{job_id}",
+        secured=True,
+        parameters=(
+            Parameter(
+                name="job_id",
+                python_name="job_id",
+                location="path",
+                type=Annotated[str, Meta(min_length=1, max_length=256, pattern="^[^/]+\\Z")],
+                required=True,
+            ),
+        ),
+        responses=MappingProxyType(
+            {
+                "200": MappingProxyType({"application/json": Job}),
+                "400": MappingProxyType({"application/problem+json": Problem}),
+                "401": MappingProxyType({"application/problem+json": Problem}),
+                "403": MappingProxyType({"application/problem+json": Problem}),
+                "404": MappingProxyType({"application/problem+json": Problem}),
+                "422": MappingProxyType({"application/problem+json": Problem}),
+                "500": MappingProxyType({"application/problem+json": Problem}),
+                "503": MappingProxyType({"application/problem+json": Problem}),
+            }
+        ),
+    ),
+    Operation(
+        operation_id="getJobResult",
+        name="get_job_result",
+        tag="jobs",
+        method="GET",
+        path="/api/jobs/{job_id}/result",
+        secured=True,
+        parameters=(
+            Parameter(
+                name="job_id",
+                python_name="job_id",
+                location="path",
+                type=Annotated[str, Meta(min_length=1, max_length=256, pattern="^[^/]+\\Z")],
+                required=True,
+            ),
+        ),
+        responses=MappingProxyType(
+            {
+                "200": MappingProxyType({"application/json": FeaturesResponse}),
+                "400": MappingProxyType({"application/problem+json": Problem}),
+                "401": MappingProxyType({"application/problem+json": Problem}),
+                "403": MappingProxyType({"application/problem+json": Problem}),
+                "404": MappingProxyType({"application/problem+json": Problem}),
+                "409": MappingProxyType({"application/problem+json": Problem}),
+                "422": MappingProxyType({"application/problem+json": Problem}),
+                "500": MappingProxyType({"application/problem+json": Problem}),
+                "503": MappingProxyType({"application/problem+json": Problem}),
+            }
+        ),
+    ),
+    Operation(
+        operation_id="listJobs",
+        name="list_jobs",
+        tag="jobs",
+        method="GET",
+        path="/api/jobs",
+        secured=True,
+        parameters=(
+            Parameter(name="state", python_name="state", location="query", type=JobState),
+            Parameter(
+                name="limit",
+                python_name="limit",
+                location="query",
+                type=Annotated[int, Meta(ge=1, le=1000)],
+                default=100,
+            ),
+            Parameter(
+                name="before",
+                python_name="before",
+                location="query",
+                type=Annotated[str, Meta(min_length=1, max_length=256)],
+            ),
+        ),
+        responses=MappingProxyType(
+            {
+                "200": MappingProxyType({"application/json": Jobs}),
+                "400": MappingProxyType({"application/problem+json": Problem}),
+                "401": MappingProxyType({"application/problem+json": Problem}),
+                "403": MappingProxyType({"application/problem+json": Problem}),
+                "422": MappingProxyType({"application/problem+json": Problem}),
+                "500": MappingProxyType({"application/problem+json": Problem}),
+                "503": MappingProxyType({"application/problem+json": Problem}),
+            }
+        ),
+    ),
+    Operation(
+        operation_id="streamJobEvents",
+        name="stream_job_events",
+        tag="jobs",
+        method="GET",
+        path="/api/jobs/{job_id}/events",
+        secured=True,
+        parameters=(
+            Parameter(
+                name="job_id",
+                python_name="job_id",
+                location="path",
+                type=Annotated[str, Meta(min_length=1, max_length=256, pattern="^[^/]+\\Z")],
+                required=True,
+            ),
+            Parameter(
+                name="Last-Event-ID",
+                python_name="last_event_id",
+                location="header",
+                type=Annotated[str, Meta(max_length=256)],
+            ),
+        ),
+        responses=MappingProxyType(
+            {
+                "200": MappingProxyType({"text/event-stream": Events}),
+                "400": MappingProxyType({"application/problem+json": Problem}),
+                "401": MappingProxyType({"application/problem+json": Problem}),
+                "403": MappingProxyType({"application/problem+json": Problem}),
+                "404": MappingProxyType({"application/problem+json": Problem}),
+                "422": MappingProxyType({"application/problem+json": Problem}),
+                "500": MappingProxyType({"application/problem+json": Problem}),
+                "503": MappingProxyType({"application/problem+json": Problem}),
+            }
+        ),
+    ),
+    Operation(
+        operation_id="submitJob",
+        name="submit_job",
+        tag="jobs",
+        method="POST",
+        path="/api/jobs",
+        secured=True,
+        parameters=(
+            Parameter(
+                name="Idempotency-Key",
+                python_name="idempotency_key",
+                location="header",
+                type=Annotated[
+                    str, Meta(min_length=1, max_length=256, pattern="^[!-~]([ -~]*[!-~])?\\Z")
+                ],
+            ),
+        ),
+        body_required=True,
+        requests=MappingProxyType({"application/json": JobRequest}),
+        responses=MappingProxyType(
+            {
+                "202": MappingProxyType({"application/json": Job}),
+                "400": MappingProxyType({"application/problem+json": Problem}),
+                "401": MappingProxyType({"application/problem+json": Problem}),
+                "403": MappingProxyType({"application/problem+json": Problem}),
+                "404": MappingProxyType({"application/problem+json": Problem}),
+                "413": MappingProxyType({"application/problem+json": Problem}),
+                "415": MappingProxyType({"application/problem+json": Problem}),
+                "422": MappingProxyType({"application/problem+json": Problem}),
+                "429": MappingProxyType({"application/problem+json": Problem}),
+                "500": MappingProxyType({"application/problem+json": Problem}),
+                "503": MappingProxyType({"application/problem+json": Problem}),
+            }
+        ),
+    ),
     Operation(
         operation_id="closePredictor",
         name="close_predictor",
@@ -921,6 +1198,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType({o.operation_id: o for o 
 
 PROTOCOLS: Mapping[str, type] = MappingProxyType(
     {
+        "jobs": JobsOperations,
         "predict": PredictOperations,
         "registry": RegistryOperations,
         "system": SystemOperations,

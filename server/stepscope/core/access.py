@@ -38,3 +38,5 @@ class RequestContext(msgspec.Struct, kw_only=True):
     """When it came, in seconds of `time.perf_counter`."""
     recorder: Recorder | None = None
     """What it is traced with, if it is."""
+    location: str = ""
+    """Where what the request made can be read, if it made something."""

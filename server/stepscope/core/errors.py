@@ -8,13 +8,16 @@ StepscopeError
 │   ├── TooManyInputs         more inputs in one request than may ever be under way
 │   ├── BodyTooLarge          more bytes than are accepted
 │   ├── UnsupportedMediaType  a content type that the operation doesn't take
-│   └── NotAcceptable         an answer type that the operation doesn't give
+│   ├── NotAcceptable         an answer type that the operation doesn't give
+│   └── KeyReused             an idempotency key that stands for another request
 ├── NotFound                there is no such thing (or it isn't yours)
 │   ├── RouteNotFound, MethodNotAllowed
 │   ├── ModelNotFound, FrameworkNotFound, DatasetNotFound
 │   ├── PredictorNotFound, PredictorExpired
 │   ├── TraceNotFound
 │   └── JobNotFound
+├── Conflict                there is such a thing, but not in this state
+│   └── JobNotEnded, JobWithoutResult
 ├── AccessDenied            who are you?
 │   ├── CredentialsMissing, CredentialsInvalid
 │   └── OriginRefused, HostRefused
@@ -27,6 +30,7 @@ StepscopeError
 ├── DeadlineExceeded        the time that the caller gave is over
 ├── ModelUnavailable        the model is known but can't be loaded here
 ├── InternalFailure         a fault of ours
+├── NoticeUntaken           nobody took the notice of a job's end
 ├── ManifestInvalid, ServableInvalid, SettingsInvalid    an operator's file is wrong
 └── InputFailed             one input of a list is bad; the others get their answers
     ├── InputEmpty, Base64Invalid, ImageUnreadable, ImageTooLarge, TensorInvalid
@@ -106,6 +110,15 @@ class NotAcceptable(InvalidRequest):
     def __init__(self, given: str, known: Sequence[str]) -> None:
         super().__init__(f"Accept {given!r} can't be served. Known answers: {', '.join(known)}.")
         self.known = tuple(known)
+
+
+class KeyReused(InvalidRequest):
+    """The idempotency key was sent before, with another request."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"The Idempotency-Key {key!r} was sent before with another body. Send the same one, or take a new key."
+        )
 
 
 # --- things that aren't there --------------------------------------------------------------------
@@ -197,6 +210,26 @@ class JobNotFound(NotFound):
     def __init__(self, job_id: str) -> None:
         super().__init__(f"There is no job {job_id!r} here. Jobs are forgotten some time after their end.")
         self.job_id = job_id
+
+
+class Conflict(StepscopeError):
+    """There is such a thing, but it isn't in a state that has what was asked for."""
+
+
+class JobNotEnded(Conflict):
+    """The job has no result yet."""
+
+    def __init__(self, state: str) -> None:
+        super().__init__(
+            f"The job is {state} and has no result yet. Follow GET /api/jobs/{{job_id}}/events, or ask again later."
+        )
+
+
+class JobWithoutResult(Conflict):
+    """The job ended, but not with a result."""
+
+    def __init__(self, state: str, reason: str = "") -> None:
+        super().__init__(f"The job {state}, so that it has no result.{reason and ' '}{reason}")
 
 
 # --- access and load -----------------------------------------------------------------------------
@@ -310,6 +343,13 @@ class InternalFailure(StepscopeError):
 
     def __init__(self) -> None:
         super().__init__("The server failed on this request. Its log holds the cause under the trace id.")
+
+
+class NoticeUntaken(StepscopeError):
+    """A webhook didn't take the notice of a job's end, however often it was sent."""
+
+    def __init__(self, tries: int) -> None:
+        super().__init__(f"The webhook didn't take it in {tries} tries.")
 
 
 # --- an operator's files -------------------------------------------------------------------------

@@ -131,7 +131,7 @@ class Job:
     claimed_at: datetime | None = None
     """When its worker took it."""
     lease_until: datetime | None = None
-    """When its worker has lost it without a sign of life."""
+    """When its worker has lost it without a sign of life; in the queue again, when it was lost."""
     ended_at: datetime | None = None
     error: str = ""
     """Why it failed."""
@@ -156,7 +156,7 @@ class Job:
         """Return what the time does to it."""
         if not self.state.is_final and now >= self.expires_at:
             return JobEvent.EXPIRE
-        if self.state is JobState.QUEUED and self.start_by is not None and now >= self.start_by and not self.attempts:
+        if self.state is JobState.QUEUED and now >= self.due_at:
             return JobEvent.EXPIRE
         if self.state is JobState.PROCESSING and self.lease_until is not None and now >= self.lease_until:
             return JobEvent.GIVE_UP if self.attempts >= self.max_attempts else JobEvent.LOSE
@@ -169,9 +169,11 @@ class Job:
             return self.ended_at + timedelta(seconds=self.keep_s)
         if self.state is JobState.PROCESSING and self.lease_until is not None:
             return min(self.expires_at, self.lease_until)
-        if self.start_by is not None and not self.attempts:
-            return min(self.expires_at, self.start_by)
-        return self.expires_at
+        if self.start_by is None:
+            return self.expires_at
+        # What was lost may wait once more as long as at first: with no worker left it would wait for ever.
+        waits_since = self.lease_until or self.created_at
+        return min(self.expires_at, self.start_by + (waits_since - self.created_at))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,7 +269,9 @@ def timed(job: Job, now: datetime) -> Job | None:
     if state is None:
         return None
     error = f"{LOST}{job.attempts}" if event is JobEvent.GIVE_UP else ""
-    return replace(job, state=state, lease_until=None, error=error, ended_at=now if state.is_final else None)
+    if not state.is_final:
+        return replace(job, state=state, lease_until=now)
+    return replace(job, state=state, lease_until=None, error=error, ended_at=now)
 
 
 def released(job: Job, worker: str) -> Job | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from stepscope.core.errors import DeadlineExceeded, Overloaded, TooManyRequests
+from stepscope.core.errors import DeadlineExceeded
 from stepscope.core.evaluation import summarise
 from stepscope.core.lifecycle import PredictorRecord
 from stepscope.core.predictions import (
@@ -16,13 +16,12 @@ from stepscope.core.predictions import (
     ImageInput,
     Options,
     Prediction,
-    StepTime,
     Summary,
 )
 from stepscope.core.recording import Recorder
-from stepscope.core.steps import NAMES
 from stepscope.engine.datasets import Dataset, DatasetItem, Datasets
 from stepscope.engine.engine import Engine
+from stepscope.engine.parts import Done, joined, predict_patiently
 
 BATCH = 32
 """Elements sent together when the caller leaves it open."""
@@ -45,10 +44,12 @@ class Evaluations:
         options: Options,
         *,
         recorder: Recorder | None = None,
+        done: Done | None = None,
     ) -> tuple[Prediction, Summary]:
         """Predict every element. Raises `DatasetNotFound`, and what `Engine.predict` raises.
 
-        The time-out holds for the whole dataset; what was done by then is in the error's `partial`.
+        The time-out holds for the whole dataset; what was done by then is in the error's `partial`. `done` is told
+        after each batch.
         """
         dataset = await asyncio.to_thread(self._datasets.find, category, name)
         merged = options.over(record.options)
@@ -56,8 +57,11 @@ class Evaluations:
             merged = replace(merged, timeout_s=self._engine.timeout_s)
         collected = _Collected(merged, merged.batch_size or BATCH, recorder)
         elements = iter(dataset)
+        total = await asyncio.to_thread(len, dataset) if done is not None else 0
         while batch := await asyncio.to_thread(_next_batch, elements, collected.batch_size):
             await self._run_batch(record, dataset, batch, collected)
+            if done is not None:
+                done(len(collected.labels), total)
         prediction = collected.prediction()
         latencies = collected.latencies_s
         summary = summarise(
@@ -70,19 +74,12 @@ class Evaluations:
     ) -> None:
         inputs = [ImageInput(id=element.id, data=element.data) for element in batch]
         started = time.perf_counter()
-        while True:
-            try:
-                prediction = await self._engine.predict(
-                    record, inputs, collected.options(), recorder=collected.recorder
-                )
-                break
-            except (Overloaded, TooManyRequests) as full:
-                # A dataset waits for its turn instead of losing what it has.
-                await asyncio.sleep(min(full.retry_after_s, 0.2))
-            except DeadlineExceeded as late:
-                if isinstance(late.partial, Prediction):
-                    collected.add(late.partial, batch, time.perf_counter() - started)
-                raise collected.late(late, await asyncio.to_thread(len, dataset)) from None
+        try:
+            prediction = await predict_patiently(self._engine, record, inputs, collected.options(), collected.recorder)
+        except DeadlineExceeded as late:
+            if isinstance(late.partial, Prediction):
+                collected.add(late.partial, batch, time.perf_counter() - started)
+            raise collected.late(late, await asyncio.to_thread(len, dataset)) from None
         collected.add(prediction, batch, time.perf_counter() - started)
 
 
@@ -114,18 +111,7 @@ class _Collected:
 
     def prediction(self) -> Prediction:
         """Return all answers as one prediction."""
-        last = self._parts[-1]
-        return Prediction(
-            answers=list(itertools.chain.from_iterable(part.answers for part in self._parts)),
-            steps=_summed(self._parts),
-            duration_s=time.perf_counter() - self._started,
-            inference_s=sum(part.inference_s for part in self._parts),
-            model_name=last.model_name,
-            model_version=last.model_version,
-            framework_name=last.framework_name,
-            framework_version=last.framework_version,
-            device=last.device,
-        )
+        return joined(self._parts, time.perf_counter() - self._started)
 
     def trimmed(self, prediction: Prediction) -> Prediction:
         """Return the prediction with as many features as the caller asked for."""
@@ -152,13 +138,3 @@ class _Collected:
 
 def _next_batch(elements: Iterator[DatasetItem], size: int) -> list[DatasetItem]:
     return list(itertools.islice(elements, size))
-
-
-def _summed(parts: list[Prediction]) -> list[StepTime]:
-    times = [step for part in parts for step in part.steps]
-    summed = []
-    for name in NAMES:
-        same = [time for time in times if time.name == name]
-        if same:
-            summed.append(StepTime(name, sum(time.duration_s for time in same), sum(time.count for time in same)))
-    return summed

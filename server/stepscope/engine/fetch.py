@@ -1,4 +1,4 @@
-"""The only outgoing HTTP of the server: fetches what clients and manifests name, within the rules of `core/addresses`.
+"""The only outgoing HTTP of the server: calls what clients and manifests name, within the rules of `core/addresses`.
 
 Every address is checked twice: all that a name resolves to before one is dialled, and the dialled one when its socket
 is made, which is the only place that sees IP literals too (aiohttp asks no resolver for them). Nothing is cached or
@@ -14,7 +14,7 @@ import logging
 import pathlib
 import socket
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
@@ -108,6 +108,22 @@ class Fetcher:
                 async with asyncio.timeout(self._limits.total_s):
                     return await self._body(target)
 
+    def check(self, url: str) -> None:
+        """Raise `UrlRefused` for a URL that would never be called. Asks no network."""
+        self._target(url)
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, owner: str = "") -> int:
+        """Send a body, and return the status that answers it; what else the answer says isn't read.
+
+        Waits for its turn as `fetch` does. Follows no redirect. Raises `UrlRefused` or `UrlFailed`.
+        """
+        target = self._target(url)
+        mine = self._owners.setdefault(owner, asyncio.Semaphore(self._limits.per_owner))
+        async with mine, self._turns:
+            with _one_error(url):
+                async with asyncio.timeout(self._limits.total_s):
+                    return await self._send(target, body, headers)
+
     async def download(self, url: str, path: pathlib.Path, limit_bytes: int) -> None:
         """Write the body of a GET to `path`, which appears only when it is whole. Raises `UrlRefused` or `UrlFailed`.
 
@@ -127,6 +143,16 @@ class Fetcher:
         except AddressRefused as refusal:
             _log.warning("refused %s: %s", redacted(url), refusal)
             raise UrlRefused from None
+
+    async def _send(self, target: Target, body: bytes, headers: Mapping[str, str]) -> int:
+        if not self._sessions:
+            raise _Unanswered("the fetcher isn't running")
+        session = self._sessions[target.trusted]
+        times = _times(self._limits, stall_s=None)
+        async with session.post(
+            target.url, data=body, headers=headers, allow_redirects=False, timeout=times
+        ) as response:
+            return response.status
 
     async def _body(self, target: Target) -> bytes:
         times = _times(self._limits, stall_s=None)

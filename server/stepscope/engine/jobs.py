@@ -8,7 +8,7 @@ end even when its caller goes away, so that what the store knows is always told 
 import asyncio
 import logging
 import random
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -61,6 +61,8 @@ class Jobs:
         self._watched = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._under_way: set[asyncio.Task[Any]] = set()
+        self.lapsed: Callable[[Job], Awaitable[None]] | None = None
+        """Is called with each job that the time has ended."""
 
     async def start(self) -> None:
         """Begin to look after the jobs' time, and to hear what other processes do. Raises `SettingsInvalid`."""
@@ -316,11 +318,18 @@ class Jobs:
         self._away = True
         self._cache.distrust()
 
+    async def _lapse(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            if self.lapsed is not None:
+                await self.lapsed(job)
+
     async def _sweep_on(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S * random.uniform(0.8, 1.2))  # noqa: S311 - so that processes take turns
             try:
-                self._tell_all(await self._store.sweep_jobs(self._now()))
+                swept = await self._store.sweep_jobs(self._now())
+                self._tell_all(swept)
+                await self._lapse([job for job in swept if job.state.is_final])
                 await self._workers.write(self._now())
             except StepscopeError as fault:
                 log.debug("jobs can't be looked after: %s", fault)

@@ -187,7 +187,7 @@ def _started(build: Callable[[settings.Settings], app.App]) -> Running:
     except SettingsInvalid as fault:
         raise RuntimeError(str(fault)) from fault
     built = build(loaded)
-    server = serve.make_server(built.asgi, built.root, drain=built.engine.drain, shutdown_s=loaded.server.shutdown_s)
+    server = serve.make_server(built.asgi, built.root, drain=built.drain, shutdown_s=loaded.server.shutdown_s)
     # A daemon, since `Deployment` waits for it where that is wanted.
     thread = threading.Thread(target=server.run, args=([],), name="stepscope", daemon=True)
     thread.start()

@@ -38,6 +38,8 @@ KNOWN_VERBS = ("GET", "HEAD", "PUT", "DELETE")
 class MindsporeApp:
     """Answers what is this wire's. `http_status` tells refusals by the status too, not by the body alone."""
 
+    guarded = True
+
     def __init__(self, instances: Instances, auth: Authenticator, *, max_body_bytes: int, http_status: bool) -> None:
         self._instances = instances
         self._auth = auth

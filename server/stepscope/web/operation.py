@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -17,6 +17,7 @@ from stepscope.web.connected import while_connected
 from stepscope.web.context import HEADERS, KEY, trace_headers
 from stepscope.web.explain import explain
 from stepscope.web.negotiation import acceptable
+from stepscope.web.streams import send_events
 from stepscope_api.operations import Octets, Operation, Parameter
 
 log = logging.getLogger("stepscope.web")
@@ -40,7 +41,9 @@ class CompiledOperation:
         self._decoders = {media: _decoder(kind) for media, kind in operation.requests.items()}
         self._encode = msgspec.json.Encoder().encode
         self._parameters = operation.parameters
-        self._answers = list(operation.responses["200"])
+        success = next(code for code in operation.responses if code.startswith("2"))
+        self._status = int(success)
+        self._answers = list(operation.responses[success])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Raises the errors that `problems.py` knows."""
@@ -54,7 +57,10 @@ class CompiledOperation:
             decode = self._decoder_of(media)  # before the body is read
             arguments["body"] = decode(await read_body(headers, receive, self._max_body_bytes))
         result = await while_connected(self._handle(context, **arguments), receive)
-        await self._send(send, context, result)
+        if isinstance(result, AsyncGenerator):
+            await send_events(send, receive, trace_headers(context), result)
+        else:
+            await self._send(send, context, result)
 
     def _decoder_of(self, media: str) -> Decode:
         found = self._decoders.get(media)
@@ -68,9 +74,7 @@ class CompiledOperation:
         query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
         arguments: dict[str, Any] = {}
         for parameter in self._parameters:
-            found = scope["path_params"].get(parameter.name) if parameter.location == "path" else None
-            text = query.get(parameter.name) if found is None else str(found)
-            arguments[parameter.python_name] = _convert(parameter, text)
+            arguments[parameter.python_name] = _convert(parameter, _find(parameter, scope, query))
         return arguments
 
     async def _send(self, send: Send, context: RequestContext, result: Any) -> None:
@@ -81,7 +85,9 @@ class CompiledOperation:
         else:
             media, body = JSON, self._encode(result)
         headers += [(b"content-type", media.encode()), (b"content-length", b"%d" % len(body))]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        if context.location:
+            headers.append((b"location", context.location.encode("latin-1")))
+        await send({"type": "http.response.start", "status": self._status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
 
@@ -106,6 +112,16 @@ def _decoder(kind: Any) -> Decode:
             raise MalformedBody(str(error)) from None
 
     return read
+
+
+def _find(parameter: Parameter, scope: Scope, query: dict[str, str]) -> str | None:
+    """Return what a request says of a parameter, None when it says nothing."""
+    if parameter.location == "path":
+        return str(scope["path_params"][parameter.name])
+    if parameter.location == "header":
+        given: bytes | None = scope[HEADERS].get(parameter.name.lower().encode())
+        return None if given is None else given.decode("latin-1")
+    return query.get(parameter.name)
 
 
 def _convert(parameter: Parameter, text: str | None) -> Any:

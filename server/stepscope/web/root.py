@@ -20,6 +20,9 @@ Finish = Callable[[Recorder], None]
 class Wire(Protocol):
     """A dialect that answers HTTP by itself, because its errors and paths have rules of their own."""
 
+    guarded: bool
+    """Whether the gate stands before it; otherwise any page may call, and keys alone decide."""
+
     def owns(self, method: str, path: str) -> bool:
         """Say whether a request is its own."""
 
@@ -71,20 +74,23 @@ class Root:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = scope[HEADERS] = dict(scope["headers"])
         scope[KEY] = read_context(headers)
-        try:
-            self._gate.check(headers)
-        except AccessDenied as refused:
-            await send_problem(send, refused, scope[KEY])
-            return
-        await self._place(scope["method"], scope["path"])(scope, receive, send)
+        wire = self._wire(scope["method"], scope["path"])
+        if wire is None or wire.guarded:
+            try:
+                self._gate.check(headers)
+            except AccessDenied as refused:
+                await send_problem(send, refused, scope[KEY])
+                return
+        place = wire or (self._pages if is_page(scope["path"]) else self._contract)
+        await place(scope, receive, send)
 
-    def _place(self, method: str, path: str) -> ASGIApp:
-        if is_page(path):
-            return self._pages
-        for wire in self._wires:
-            if wire.owns(method, path):
-                return wire
-        return self._contract
+    def is_open(self, method: str, path: str) -> bool:
+        """Say whether any page may call: the wire that answers has keys of its own for what matters."""
+        wire = self._wire(method, path)
+        return wire is not None and not wire.guarded
+
+    def _wire(self, method: str, path: str) -> Wire | None:
+        return next((wire for wire in self._wires if wire.owns(method, path)), None)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()

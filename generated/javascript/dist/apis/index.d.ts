@@ -1,3 +1,5 @@
+export * from './AimeApi.js';
+export * from './JobsApi.js';
 export * from './MindsporeApi.js';
 export * from './PredictApi.js';
 export * from './RegistryApi.js';

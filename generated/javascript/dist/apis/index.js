@@ -1,5 +1,7 @@
 /* tslint:disable */
 /* eslint-disable */
+export * from './AimeApi.js';
+export * from './JobsApi.js';
 export * from './MindsporeApi.js';
 export * from './PredictApi.js';
 export * from './RegistryApi.js';

@@ -16,6 +16,7 @@ from stepscope.core.predictions import ImageInput, Input, Options, Prediction, U
 from stepscope.core.recording import Recorder
 from stepscope.dialects.mlmodelscope import tensors
 from stepscope.dialects.mlmodelscope import wire as convert
+from stepscope.dialects.mlmodelscope.responses import Asked, Responses
 from stepscope.engine.engine import Engine
 from stepscope.engine.evaluations import Evaluations
 from stepscope_api import models as wire
@@ -27,12 +28,11 @@ OCTETS = "application/octet-stream"
 class Predict:
     """Open, predict, close."""
 
-    def __init__(self, engine: Engine, evaluations: Evaluations, begin: Begin, server: str, contract: str) -> None:
+    def __init__(self, engine: Engine, evaluations: Evaluations, begin: Begin, responses: Responses) -> None:
         self._engine = engine
         self._begin = begin
         self._evaluations = evaluations
-        self._server = server
-        self._contract = contract
+        self._responses = responses
 
     async def open_predictor(self, context: RequestContext, body: wire.PredictorOpenRequest) -> wire.Predictor:
         """Open a predictor on a model."""
@@ -51,7 +51,7 @@ class Predict:
             lease_in_ms=round(record.lease_s * 1000),
             model=wire.ModelChoice(name=manifest.name, version=manifest.version, framework=framework),
             device=str(record.device),
-            versions=self._versions(framework.name, framework.version, manifest.name, manifest.version),
+            versions=self._responses.versions(framework.name, framework.version, manifest.name, manifest.version),
             trace_id=wire.TraceId(id=context.trace.trace_id),
             duration=convert.write_duration(time.perf_counter() - started),
         )
@@ -105,9 +105,7 @@ class Predict:
             )
         except DeadlineExceeded as late:
             raise self._late(late, context, record, options) from None
-        response = self._response(context, record, prediction, options)
-        response.summary = convert.write_summary(summary)
-        return response
+        return self._responses.features(record, prediction, _asked(context, record, options), summary)
 
     async def reset_predictor(
         self, context: RequestContext, body: wire.PredictorResetRequest
@@ -158,7 +156,7 @@ class Predict:
             raise self._late(late, context, record, options, failures) from None
         if raw:
             return tensors.write_octets(tensors.merged(prediction.answers, failures))
-        return self._response(context, record, prediction, options, failures)
+        return self._responses.features(record, prediction, _asked(context, record, options, failures))
 
     def _trace(
         self, context: RequestContext, options: Options, record: PredictorRecord | None = None
@@ -173,31 +171,6 @@ class Predict:
             context.recorder = recorder
         return recorder
 
-    def _response(
-        self,
-        context: RequestContext,
-        record: PredictorRecord,
-        prediction: Prediction,
-        options: Options,
-        failures: tensors.Failures = (),
-    ) -> wire.FeaturesResponse:
-        request_id = options.request_id or record.options.request_id or context.request_id
-        return wire.FeaturesResponse(
-            id=record.id,
-            trace_id=wire.TraceId(id=context.trace.trace_id),
-            responses=convert.write_answers(tensors.merged(prediction.answers, failures), request_id),
-            duration=convert.write_duration(prediction.duration_s),
-            duration_for_inference=convert.write_duration(prediction.inference_s),
-            device=prediction.device,
-            versions=self._versions(
-                prediction.framework_name,
-                prediction.framework_version,
-                prediction.model_name,
-                prediction.model_version,
-            ),
-            steps=convert.write_steps(prediction),
-        )
-
     def _late(
         self,
         late: DeadlineExceeded,
@@ -208,16 +181,16 @@ class Predict:
     ) -> DeadlineExceeded:
         """Return the error with what was done in this wire's form."""
         if isinstance(late.partial, Prediction):
-            late.partial = self._response(context, record, late.partial, options, failures)
+            asked = _asked(context, record, options, failures)
+            late.partial = self._responses.features(record, late.partial, asked)
         return late
 
-    def _versions(self, framework: str, framework_version: str, model: str, model_version: str) -> wire.Versions:
-        return wire.Versions(
-            server=self._server,
-            contract=self._contract,
-            framework=f"{framework} {framework_version}",
-            model=f"{model} {model_version}",
-        )
+
+def _asked(
+    context: RequestContext, record: PredictorRecord, options: Options, failures: tensors.Failures = ()
+) -> Asked:
+    request_id = options.request_id or record.options.request_id or context.request_id
+    return Asked(trace_id=context.trace.trace_id, request_id=request_id, failures=failures)
 
 
 def _predictor_id(body: wire.PredictorCloseRequest | wire.PredictorResetRequest) -> str:
