@@ -116,10 +116,13 @@ async def _worker(port: int, number: int) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     known = {"auth": f"w#{number}", "job_type": "nothing", "auth_key": WORKER_KEY}
     wish = _post("/worker_job_request", {**known, "version": "1", "max_job_batch": BATCH, "request_timeout": 60})
-    while True:
-        offer = await _ask(reader, writer, wish)
-        for request in _results(known, offer):
-            await _ask(reader, writer, request)
+    try:
+        while True:
+            offer = await _ask(reader, writer, wish)
+            for request in _results(known, offer):
+                await _ask(reader, writer, request)
+    finally:
+        writer.close()
 
 
 def _results(known: dict[str, Any], offer: dict[str, Any]) -> Iterator[bytes]:
