@@ -55,4 +55,6 @@ def routes(folder: Json) -> Iterator[Route]:
             yield from routes(item)
         else:
             parts = [re.sub(r"^:(.+)$", r"{\1}", part) for part in item["request"]["url"]["path"]]
-            yield item["request"]["method"], "/" + "/".join(parts)
+            path = "/" + "/".join(parts)
+            # Two parameters in one part are variables of the collection.
+            yield item["request"]["method"], re.sub(r"\{\{(\w+)\}\}", r"{\1}", path)
