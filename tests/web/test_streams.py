@@ -136,10 +136,12 @@ def told(reply):
     return [(event.name, event.id, json.loads(event.data)) for event in read_events([reply.body])]
 
 
-async def test_a_jobs_events_lead_to_its_end(client):
+async def test_a_jobs_events_lead_to_its_end(client, contract):
     job_id = await submitted(client, request("slow", 100, options={"batch_size": 32}))
     events = told(await client.get(f"/api/jobs/{job_id}/events"))
     assert [name for name, _, _ in events[:-1]] == ["job"] * (len(events) - 1)
+    for _, _, job in events:
+        contract.validate({"$ref": "#/components/schemas/Job"}, job)
     name, _, last = events[-1]
     assert (name, last["state"], last["percent"]) == ("end", "done", 100)
     percents = [job["percent"] for _, _, job in events]
