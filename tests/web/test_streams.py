@@ -4,20 +4,25 @@ import asyncio
 import json
 from typing import Any
 
+import hypothesis
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
+from stepscope.app import build
 from stepscope.engine import following
 from stepscope.web import streams
 from stepscope.web.streams import encode, send_events
 from stepscope_api.operations import Event
 from stepscope_client.events import read_events
+from tests.web.asgi import Client
+from tests.web.servers import running
 
 SOON_S = 20.0
 VALUES = st.recursive(st.none() | st.integers(-(2**53), 2**53) | st.text(), lambda one: st.lists(one, max_size=3))
 
 
+@hypothesis.settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.sampled_from(["job", "end"]), VALUES), max_size=5), st.integers(1, 7))
 def test_what_is_written_can_be_read_whatever_it_is_cut_into(told, size):
     events = [Event(name, str(place), value) for place, (name, value) in enumerate(told)]
@@ -119,6 +124,13 @@ def quick(monkeypatch):
     monkeypatch.setattr(following, "TICK_S", 0.02)
 
 
+@pytest.fixture
+async def app(settings, runtime):
+    """A server that runs no jobs."""
+    async with running(build(settings(jobs={"run_at_once": 0}), runtime)) as app:
+        yield app
+
+
 def request(model="sum", count=1, **more):
     tensors = [{"id": str(place), "data": [1.0], "shape": [1]} for place in range(count)]
     return {"kind": "tensors", "model": {"model_name": model}, "tensors": tensors} | more
@@ -178,17 +190,12 @@ async def test_an_unknown_job_has_no_stream(client):
     assert (reply.status, reply.problem) == (404, "job-not-found")
 
 
-async def test_streams_end_when_the_server_stops(settings, runtime, contract):
-    from stepscope.app import build
-    from tests.web.asgi import Client
-    from tests.web.servers import running
-
-    async with running(build(settings(jobs={"run_at_once": 0}), runtime)) as app:
-        client = Client(app.asgi, contract)
-        job_id = await submitted(client, request())
-        events = asyncio.create_task(client.get(f"/api/jobs/{job_id}/events"))
-        await asyncio.sleep(0.1)
-        app.engine.drain()
-        async with asyncio.timeout(SOON_S):
-            assert [name for name, _, _ in told(await events)] == ["job"]
-        assert app.root.under_way == 0
+async def test_streams_end_when_the_server_stops(app, contract):
+    client = Client(app.asgi, contract)
+    job_id = await submitted(client, request())
+    events = asyncio.create_task(client.get(f"/api/jobs/{job_id}/events"))
+    await asyncio.sleep(0.1)
+    app.engine.drain()
+    async with asyncio.timeout(SOON_S):
+        assert [name for name, _, _ in told(await events)] == ["job"]
+    assert app.root.under_way == 0
