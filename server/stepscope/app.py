@@ -22,11 +22,12 @@ from stepscope.core.admission import AdmissionLimits
 from stepscope.core.errors import ServableInvalid, TraceNotFound
 from stepscope.core.manifests import Manifest
 from stepscope.core.ports import Counts, Runtime, SessionStore
-from stepscope.core.predictions import DeviceRef, ModelRef
+from stepscope.core.predictions import DeviceRef, Feature, ModelRef
 from stepscope.core.spans import Trace
 from stepscope.core.tuning import Execution, TuningOptions
 from stepscope.dialects.aime import configuration as aime_configuration
 from stepscope.dialects.aime.aime import Aime
+from stepscope.dialects.aime.model_runs import ModelRuns
 from stepscope.dialects.mindspore import manifest_methods
 from stepscope.dialects.mindspore.instances import Instances
 from stepscope.dialects.mlmodelscope.job_notices import JobNotices
@@ -68,7 +69,7 @@ from stepscope.tracing.tracer import Tracer, TracerOptions
 from stepscope.web.aime import AimeApp
 from stepscope.web.aime_pages import AimePages
 from stepscope.web.auth import Authenticator
-from stepscope.web.contract import contract_app, load_document
+from stepscope.web.contract import contract_app, load_document, without_own_wires
 from stepscope.web.gate import Gate
 from stepscope.web.metrics import Metrics
 from stepscope.web.mindspore import MindsporeApp
@@ -158,7 +159,7 @@ def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies |
         "traces": TraceQueries(tracer),
     }
     auth = Authenticator(settings.auth.keys)
-    aime = _aime(settings, jobs, sessions)
+    aime = _aime(settings, engine, jobs, sessions)
 
     def read_counts() -> Counts:
         answered = ("Requests that were answered.", float(root.answered))
@@ -172,13 +173,13 @@ def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies |
         datasets.scan()
         await store.start()
         await jobs.start()
-        _start_aime(aime)
         for version in _servables(catalog, folders, runtime.framework_name, settings.mindspore.stage_threads):
             servables.put(version)
         await fetcher.start()
         await engine.start()
         tracer.start()
         native.start()
+        _start_aime(aime)
         if tallies is not None:
             publishing.append(asyncio.create_task(_publish(metrics)))
         # What start-up made stays for good; a collection after each close (200 ms otherwise) needn't look at it.
@@ -191,9 +192,9 @@ def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies |
             task.cancel()
         servables.stop()
         await native.stop()
+        await _stop_aime(aime)
         await engine.stop()
         await fetcher.close()
-        await _stop_aime(aime)
         await jobs.stop()
         await store.stop()
         await asyncio.to_thread(tracer.stop)
@@ -208,7 +209,7 @@ def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies |
         start=start,
         stop=stop,
         finish=tracer.finish,
-        wires=[*_aime_wires(aime, list(document["paths"])), mindspore],
+        wires=[*_aime_wires(aime, list(without_own_wires(document)["paths"])), mindspore],
     )
     return App(
         root=root,
@@ -233,7 +234,7 @@ def build_worker(settings: Settings, identity: Identity, work: WorkerOptions, ru
     )
     lasting = settings.model_copy(update={"predict": settings.predict.model_copy(update={"lease_s": FOR_EVER_S})})
     engine = _engine(lasting, runtime, fetcher, catalog, MemoryStore())
-    predictions = Predictions(engine, catalog, fetcher, work.asked, lambda it: msgspec.to_builtins(write_feature(it)))
+    predictions = Predictions(engine, catalog, fetcher, work.asked, _write_feature)
     return Worker(Calls(work.server, identity, work.tls), predictions, work.batch)
 
 
@@ -482,12 +483,18 @@ def _mindspore(settings: Settings, servables: Servables, tracer: Tracer, auth: A
     )
 
 
-def _aime(settings: Settings, jobs: Jobs, sessions: SessionStore) -> Aime | None:
+def _aime(settings: Settings, engine: Engine, jobs: Jobs, sessions: SessionStore) -> Aime | None:
     """Return the aime dialect with what is configured; None where nothing is. Raises `SettingsInvalid`."""
     options = settings.aime
     if not options.endpoints and options.server_config is None:
         return None
-    return Aime(aime_configuration.load(options.endpoints, options.server_config), jobs, sessions, __version__)
+    configured = aime_configuration.load(options.endpoints, options.server_config)
+    return Aime(configured, jobs, sessions, ModelRuns(configured, engine, jobs, _write_feature), __version__)
+
+
+def _write_feature(feature: Feature) -> object:
+    """Return a feature as JSON has it, in the native wire's form."""
+    return msgspec.to_builtins(write_feature(feature))
 
 
 def _start_aime(aime: Aime | None) -> None:

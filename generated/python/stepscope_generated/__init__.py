@@ -18,6 +18,7 @@ __version__ = "0.1.0"
 
 # Define package exports
 __all__ = [
+    "AimeApi",
     "JobsApi",
     "MindsporeApi",
     "PredictApi",
@@ -39,13 +40,25 @@ __all__ = [
     "BoundingBoxPayload",
     "CandidateTiming",
     "CandidateVerdict",
+    "ChatCompletion",
+    "ChatRequest",
     "ChromeEvent",
     "ChromeTrace",
     "ClassificationPayload",
+    "ClientKeyCheck",
+    "ClientLogin",
     "ContainerImages",
     "DatasetRef",
     "DatasetRequest",
     "DatasetSummary",
+    "EndpointAnswer",
+    "EndpointCancelAnswer",
+    "EndpointDetails",
+    "EndpointJobRef",
+    "EndpointNames",
+    "EndpointProgress",
+    "EndpointRefusal",
+    "EndpointRequest",
     "ExecutionCandidate",
     "ExecutionChoice",
     "ExecutionOptions",
@@ -92,6 +105,7 @@ __all__ = [
     "ModelExecution",
     "ModelManifest",
     "ModelManifestsResponse",
+    "OpenAiModels",
     "PredictionOptions",
     "Predictor",
     "PredictorCloseRequest",
@@ -123,12 +137,23 @@ __all__ = [
     "Version",
     "Versions",
     "Webhook",
+    "WorkerCredentials",
+    "WorkerJobsAnswer",
+    "WorkerJobsRequest",
+    "WorkerLoginAnswer",
+    "WorkerLoginRequest",
+    "WorkerProgress",
+    "WorkerProgressAnswer",
+    "WorkerResult",
+    "WorkerResultAnswer",
+    "WorkerStatusAnswer",
 ]
 
 import typing as _typing
 
 if _typing.TYPE_CHECKING:
     # import apis into sdk package
+    from stepscope_generated.api.aime_api import AimeApi as AimeApi
     from stepscope_generated.api.jobs_api import JobsApi as JobsApi
     from stepscope_generated.api.mindspore_api import MindsporeApi as MindsporeApi
     from stepscope_generated.api.predict_api import PredictApi as PredictApi
@@ -154,13 +179,25 @@ if _typing.TYPE_CHECKING:
     from stepscope_generated.models.bounding_box_payload import BoundingBoxPayload as BoundingBoxPayload
     from stepscope_generated.models.candidate_timing import CandidateTiming as CandidateTiming
     from stepscope_generated.models.candidate_verdict import CandidateVerdict as CandidateVerdict
+    from stepscope_generated.models.chat_completion import ChatCompletion as ChatCompletion
+    from stepscope_generated.models.chat_request import ChatRequest as ChatRequest
     from stepscope_generated.models.chrome_event import ChromeEvent as ChromeEvent
     from stepscope_generated.models.chrome_trace import ChromeTrace as ChromeTrace
     from stepscope_generated.models.classification_payload import ClassificationPayload as ClassificationPayload
+    from stepscope_generated.models.client_key_check import ClientKeyCheck as ClientKeyCheck
+    from stepscope_generated.models.client_login import ClientLogin as ClientLogin
     from stepscope_generated.models.container_images import ContainerImages as ContainerImages
     from stepscope_generated.models.dataset_ref import DatasetRef as DatasetRef
     from stepscope_generated.models.dataset_request import DatasetRequest as DatasetRequest
     from stepscope_generated.models.dataset_summary import DatasetSummary as DatasetSummary
+    from stepscope_generated.models.endpoint_answer import EndpointAnswer as EndpointAnswer
+    from stepscope_generated.models.endpoint_cancel_answer import EndpointCancelAnswer as EndpointCancelAnswer
+    from stepscope_generated.models.endpoint_details import EndpointDetails as EndpointDetails
+    from stepscope_generated.models.endpoint_job_ref import EndpointJobRef as EndpointJobRef
+    from stepscope_generated.models.endpoint_names import EndpointNames as EndpointNames
+    from stepscope_generated.models.endpoint_progress import EndpointProgress as EndpointProgress
+    from stepscope_generated.models.endpoint_refusal import EndpointRefusal as EndpointRefusal
+    from stepscope_generated.models.endpoint_request import EndpointRequest as EndpointRequest
     from stepscope_generated.models.execution_candidate import ExecutionCandidate as ExecutionCandidate
     from stepscope_generated.models.execution_choice import ExecutionChoice as ExecutionChoice
     from stepscope_generated.models.execution_options import ExecutionOptions as ExecutionOptions
@@ -207,6 +244,7 @@ if _typing.TYPE_CHECKING:
     from stepscope_generated.models.model_execution import ModelExecution as ModelExecution
     from stepscope_generated.models.model_manifest import ModelManifest as ModelManifest
     from stepscope_generated.models.model_manifests_response import ModelManifestsResponse as ModelManifestsResponse
+    from stepscope_generated.models.open_ai_models import OpenAiModels as OpenAiModels
     from stepscope_generated.models.prediction_options import PredictionOptions as PredictionOptions
     from stepscope_generated.models.predictor import Predictor as Predictor
     from stepscope_generated.models.predictor_close_request import PredictorCloseRequest as PredictorCloseRequest
@@ -238,11 +276,22 @@ if _typing.TYPE_CHECKING:
     from stepscope_generated.models.version import Version as Version
     from stepscope_generated.models.versions import Versions as Versions
     from stepscope_generated.models.webhook import Webhook as Webhook
+    from stepscope_generated.models.worker_credentials import WorkerCredentials as WorkerCredentials
+    from stepscope_generated.models.worker_jobs_answer import WorkerJobsAnswer as WorkerJobsAnswer
+    from stepscope_generated.models.worker_jobs_request import WorkerJobsRequest as WorkerJobsRequest
+    from stepscope_generated.models.worker_login_answer import WorkerLoginAnswer as WorkerLoginAnswer
+    from stepscope_generated.models.worker_login_request import WorkerLoginRequest as WorkerLoginRequest
+    from stepscope_generated.models.worker_progress import WorkerProgress as WorkerProgress
+    from stepscope_generated.models.worker_progress_answer import WorkerProgressAnswer as WorkerProgressAnswer
+    from stepscope_generated.models.worker_result import WorkerResult as WorkerResult
+    from stepscope_generated.models.worker_result_answer import WorkerResultAnswer as WorkerResultAnswer
+    from stepscope_generated.models.worker_status_answer import WorkerStatusAnswer as WorkerStatusAnswer
     
 else:
     from importlib import import_module
 
     _exports = {
+        "AimeApi": ".api.aime_api",
         "JobsApi": ".api.jobs_api",
         "MindsporeApi": ".api.mindspore_api",
         "PredictApi": ".api.predict_api",
@@ -264,13 +313,25 @@ else:
         "BoundingBoxPayload": ".models.bounding_box_payload",
         "CandidateTiming": ".models.candidate_timing",
         "CandidateVerdict": ".models.candidate_verdict",
+        "ChatCompletion": ".models.chat_completion",
+        "ChatRequest": ".models.chat_request",
         "ChromeEvent": ".models.chrome_event",
         "ChromeTrace": ".models.chrome_trace",
         "ClassificationPayload": ".models.classification_payload",
+        "ClientKeyCheck": ".models.client_key_check",
+        "ClientLogin": ".models.client_login",
         "ContainerImages": ".models.container_images",
         "DatasetRef": ".models.dataset_ref",
         "DatasetRequest": ".models.dataset_request",
         "DatasetSummary": ".models.dataset_summary",
+        "EndpointAnswer": ".models.endpoint_answer",
+        "EndpointCancelAnswer": ".models.endpoint_cancel_answer",
+        "EndpointDetails": ".models.endpoint_details",
+        "EndpointJobRef": ".models.endpoint_job_ref",
+        "EndpointNames": ".models.endpoint_names",
+        "EndpointProgress": ".models.endpoint_progress",
+        "EndpointRefusal": ".models.endpoint_refusal",
+        "EndpointRequest": ".models.endpoint_request",
         "ExecutionCandidate": ".models.execution_candidate",
         "ExecutionChoice": ".models.execution_choice",
         "ExecutionOptions": ".models.execution_options",
@@ -317,6 +378,7 @@ else:
         "ModelExecution": ".models.model_execution",
         "ModelManifest": ".models.model_manifest",
         "ModelManifestsResponse": ".models.model_manifests_response",
+        "OpenAiModels": ".models.open_ai_models",
         "PredictionOptions": ".models.prediction_options",
         "Predictor": ".models.predictor",
         "PredictorCloseRequest": ".models.predictor_close_request",
@@ -348,6 +410,16 @@ else:
         "Version": ".models.version",
         "Versions": ".models.versions",
         "Webhook": ".models.webhook",
+        "WorkerCredentials": ".models.worker_credentials",
+        "WorkerJobsAnswer": ".models.worker_jobs_answer",
+        "WorkerJobsRequest": ".models.worker_jobs_request",
+        "WorkerLoginAnswer": ".models.worker_login_answer",
+        "WorkerLoginRequest": ".models.worker_login_request",
+        "WorkerProgress": ".models.worker_progress",
+        "WorkerProgressAnswer": ".models.worker_progress_answer",
+        "WorkerResult": ".models.worker_result",
+        "WorkerResultAnswer": ".models.worker_result_answer",
+        "WorkerStatusAnswer": ".models.worker_status_answer",
     }
 
     def __getattr__(name: str) -> object:

@@ -95,6 +95,38 @@ class CandidateVerdict(enum.StrEnum):
     SKIPPED = "skipped"
 
 
+class ChatCompletion(Struct, kw_only=True, gc=False):
+    """A chat's answer."""
+
+    # `chatcmpl-` and the job's id.
+    id: str
+    # Always `chat.completion`.
+    object: str
+    # Seconds since 1970.
+    created: Annotated[int, Meta(ge=0, le=9007199254740991)]
+    # The model that answered.
+    model: str
+    # One, with its `message`.
+    choices: list[dict[str, Any]]
+    # Tokens that it took.
+    usage: dict[str, Any] | UnsetType = UNSET
+
+
+class ChatRequest(Struct, kw_only=True, gc=False):
+    """A chat, as OpenAI's interface has it; what isn't known here is left out."""
+
+    # A configured model.
+    model: str
+    # `role` and `content` of each.
+    messages: list[dict[str, Any]]
+    # Whether the answer comes in parts, as server-sent events.
+    stream: bool = False
+    # How free the answer is.
+    temperature: Annotated[float, Meta(ge=0, le=100)] | UnsetType = UNSET
+    # How long it may be.
+    max_tokens: Annotated[int, Meta(ge=1, le=2147483647)] | UnsetType = UNSET
+
+
 class ChromeEvent(Struct, kw_only=True, gc=False):
     """One event of a Chrome trace."""
 
@@ -134,6 +166,30 @@ class ClassificationPayload(Struct, kw_only=True, gc=False):
     index: Annotated[int, Meta(ge=0, le=2147483647)] | UnsetType = UNSET
     # The class's name.
     label: str | UnsetType = UNSET
+
+
+class ClientKeyCheck(Struct, kw_only=True, gc=False):
+    """Whether a key opens any endpoint."""
+
+    # Whether it does.
+    success: bool
+    # Why not; null otherwise.
+    error: str | None | UnsetType = UNSET
+
+
+class ClientLogin(Struct, kw_only=True, gc=False):
+    """A session key, or why there is none."""
+
+    # Whether the key may use the endpoint.
+    success: bool
+    # The endpoint's version, if its configuration has one.
+    ep_version: Annotated[int, Meta(ge=0, le=2147483647)] | UnsetType = UNSET
+    # Stands for the key from now on.
+    client_session_auth_key: str | UnsetType = UNSET
+    # The key.
+    key: str | UnsetType = UNSET
+    # Why there is none.
+    error: str | UnsetType = UNSET
 
 
 class ContainerImages(Struct, kw_only=True, gc=False):
@@ -188,6 +244,112 @@ class DatasetSummary(Struct, kw_only=True, gc=False):
     latency_p99: Annotated[str, Meta(max_length=32, pattern="^[0-9]+(\\.[0-9]{1,9})?s\\Z")]
     # Elements per second.
     throughput: Annotated[float, Meta(ge=0)]
+
+
+class EndpointAnswer(Struct, kw_only=True, gc=False):
+    """The result, its outputs by name beside these, or the job's id for those who don't wait."""
+
+    # Whether there is a result, or a job.
+    success: bool
+    # The job.
+    job_id: str | UnsetType = UNSET
+    # The endpoint's version, if its configuration has one.
+    ep_version: Annotated[int, Meta(ge=0, le=2147483647)] | UnsetType = UNSET
+    # Why the worker couldn't do it.
+    error: str | UnsetType = UNSET
+
+
+class EndpointCancelAnswer(Struct, kw_only=True, gc=False):
+    """Whether the job was canceled; one that has ended stays as it is."""
+
+    # Whether there is such a job.
+    success: bool
+    # The job.
+    job_id: str
+    # The endpoint's version, if its configuration has one.
+    ep_version: Annotated[int, Meta(ge=0, le=2147483647)] | UnsetType = UNSET
+    # Whether it is canceled now.
+    canceled: bool
+
+
+class EndpointDetails(Struct, kw_only=True, gc=False):
+    """An endpoint with its parameters, its queue and its workers."""
+
+    # Its name, which is its path.
+    name: str
+    # What people call it.
+    title: str
+    # What it does.
+    description: str | UnsetType = UNSET
+    # How it is asked.
+    http_methods: list[str]
+    # Jobs that may wait.
+    max_queue_length: Annotated[int, Meta(ge=0, le=2147483647)] | UnsetType = UNSET
+    # How many more may.
+    free_queue_slots: Annotated[int, Meta(ge=0, le=2147483647)] | UnsetType = UNSET
+    # Workers that are online.
+    num_active_workers: Annotated[int, Meta(ge=0, le=2147483647)] | UnsetType = UNSET
+    # What they are.
+    workers: list[dict[str, Any]]
+    # Its `input`, `output` and `progress`.
+    parameter_description: dict[str, Any]
+
+
+class EndpointJobRef(Struct, kw_only=True, gc=False):
+    """A job, and the key of the client that it is of."""
+
+    # The job.
+    job_id: str
+    # The client's key.
+    key: str | UnsetType = UNSET
+    # A session key, in its place.
+    client_session_auth_key: str | UnsetType = UNSET
+
+
+class EndpointNames(Struct, kw_only=True, gc=False):
+    """Endpoints by name."""
+
+    # All of them, or those that a key opens.
+    endpoints: list[str]
+
+
+class EndpointProgress(Struct, kw_only=True, gc=False):
+    """How far a job is; with its end, the result, as often as it is asked for."""
+
+    # Whether there is such a job.
+    success: bool
+    # The job.
+    job_id: str
+    # The endpoint's version, if its configuration has one.
+    ep_version: Annotated[int, Meta(ge=0, le=2147483647)] | UnsetType = UNSET
+    # `queued`, `processing` or `done`.
+    job_state: str
+    # `progress`, `progress_data`, `queue_position`, `estimate` in seconds, `num_workers_online`.
+    progress: dict[str, Any] | UnsetType = UNSET
+    # The result, as in `EndpointAnswer`.
+    job_result: dict[str, Any] | UnsetType = UNSET
+
+
+class EndpointRefusal(Struct, kw_only=True, gc=False):
+    """Why a request isn't served. `error` is a text or a list of texts."""
+
+    # Always false.
+    success: bool | UnsetType = UNSET
+    # The status, where the request isn't one at all.
+    status: Annotated[int, Meta(ge=400, le=599)] | UnsetType = UNSET
+    # What is wrong with it then.
+    message: str | UnsetType = UNSET
+
+
+class EndpointRequest(Struct, kw_only=True, gc=False):
+    """What an endpoint is asked: its parameters by name beside these."""
+
+    # The client's key.
+    key: str | UnsetType = UNSET
+    # A session key, in its place.
+    client_session_auth_key: str | UnsetType = UNSET
+    # Whether the answer is the result.
+    wait_for_result: bool = True
 
 
 class ExecutionCandidate(Struct, kw_only=True, gc=False):
@@ -921,6 +1083,15 @@ class ModelManifestsResponse(Struct, kw_only=True, gc=False):
     manifests: list[ModelManifest]
 
 
+class OpenAiModels(Struct, kw_only=True, gc=False):
+    """The models of the OpenAI-compatible layer."""
+
+    # Always `list`.
+    object: str
+    # `id`, `object`, `created` and `owned_by` of each.
+    data: list[dict[str, Any]]
+
+
 class PredictionOptions(Struct, kw_only=True, gc=False):
     """How predictions are made. What `open` sets holds for the predictor; what a prediction sets
     holds for it alone.
@@ -1334,6 +1505,154 @@ class Webhook(Struct, kw_only=True, gc=False):
     # With it, the header `X-Stepscope-Signature` holds `sha256=` and the body's HMAC-SHA256 under
     # it, in hex.
     secret: Annotated[str, Meta(min_length=8, max_length=256)] | UnsetType = UNSET
+
+
+class WorkerCredentials(Struct, kw_only=True, gc=False):
+    """Who a worker says that it is. The job type's key proves that it may; the name is its own
+    choice.
+    """
+
+    # The worker's name.
+    auth: str | UnsetType = UNSET
+    # The queue that it works on.
+    job_type: str
+    # The job type's key.
+    auth_key: str
+
+
+class WorkerJobsAnswer(Struct, kw_only=True, gc=False):
+    """Jobs of one endpoint (`cmd` is `job`), or that there are none (`no_job`), or what is wrong
+    (`error`).
+    """
+
+    # `job`, `no_job`, `error` or `warning`.
+    cmd: str
+    # What is wrong.
+    msg: str | UnsetType = UNSET
+    # Where the jobs were asked for.
+    endpoint_name: str | UnsetType = UNSET
+    # The endpoint's parameters, as its configuration has them.
+    input_descriptions: dict[str, Any] | UnsetType = UNSET
+    # What progress may hold.
+    progress_output_descriptions: dict[str, Any] | UnsetType = UNSET
+    # What a result may hold.
+    final_output_descriptions: dict[str, Any] | UnsetType = UNSET
+    # For each job its id, its times and its parameters.
+    job_data: list[dict[str, Any]] | UnsetType = UNSET
+
+
+class WorkerJobsRequest(Struct, kw_only=True, gc=False):
+    """A worker's wish for jobs. Beside these it says what it runs on; see `WorkerLoginRequest`."""
+
+    # The worker's name.
+    auth: str
+    # The queue that it works on.
+    job_type: str
+    # The job type's key.
+    auth_key: str
+    # How many jobs it takes at most.
+    max_job_batch: Annotated[int, Meta(ge=1, le=1024)] = 1
+    # Seconds after which it gives up; it is answered before.
+    request_timeout: Annotated[float, Meta(ge=0, le=86400)] | UnsetType = UNSET
+    # Its interface and version.
+    version: str | UnsetType = UNSET
+
+
+class WorkerLoginAnswer(Struct, kw_only=True, gc=False):
+    """Whether the worker is welcome."""
+
+    # Whether the key and the job type are right.
+    success: bool
+    # Seconds that a request for jobs may wait.
+    request_timeout: Annotated[int, Meta(ge=0, le=2147483647)] | UnsetType = UNSET
+    # This server's version.
+    api_server_version: str | UnsetType = UNSET
+    # Why it isn't welcome.
+    error_msg: str | UnsetType = UNSET
+
+
+class WorkerLoginRequest(Struct, kw_only=True, gc=False):
+    """What a worker says of itself before it asks for jobs. A worker needn't: each request for
+    jobs says it too.
+    """
+
+    # `auth`, `job_type`, `auth_key`, and what it runs on.
+    worker_parameters: dict[str, Any]
+    # What its model is: `label`, `quantization`, `size`, `family`, `type`, `repo_name`.
+    model_parameters: dict[str, Any] | UnsetType = UNSET
+
+
+class WorkerProgress(Struct, kw_only=True, gc=False):
+    """How far a job is. A server takes a single one in place of the list as well."""
+
+    # The job.
+    job_id: str
+    # The worker's name; it may stand in `progress_data` instead.
+    auth: str | UnsetType = UNSET
+    # The job's queue.
+    job_type: str
+    # The job type's key.
+    auth_key: str
+    # Percent, or a count of tokens.
+    progress: Annotated[float, Meta(ge=0, le=1000000000000000)] | UnsetType = UNSET
+    # Outputs so far; those that the endpoint declares reach the client.
+    progress_data: dict[str, Any] | UnsetType = UNSET
+
+
+class WorkerProgressAnswer(Struct, kw_only=True, gc=False):
+    """Whether the report counts, and whether the job is still wanted."""
+
+    # Whether it counts.
+    success: bool
+    # `ok` or `warning`.
+    cmd: str | UnsetType = UNSET
+    # Why it doesn't count.
+    msg: str | UnsetType = UNSET
+    # The job, when it was canceled.
+    job_id: str | UnsetType = UNSET
+    # Whether it was.
+    canceled: bool | UnsetType = UNSET
+
+
+class WorkerResult(Struct, kw_only=True, gc=False):
+    """What came out: beside these the outputs by name."""
+
+    # The job.
+    job_id: str
+    # The worker's name; the job has to be its own.
+    auth: str
+    # The job's queue.
+    job_type: str
+    # The job type's key.
+    auth_key: str
+
+
+class WorkerResultAnswer(Struct, kw_only=True, gc=False):
+    """That the result has come; the status is 200 whether or not it counts."""
+
+    # `ok` or `warning`.
+    cmd: str | UnsetType = UNSET
+    # Whether it counts.
+    success: bool | UnsetType = UNSET
+    # Why it doesn't.
+    msg: str | UnsetType = UNSET
+    # The same.
+    error_msg: str | UnsetType = UNSET
+
+
+class WorkerStatusAnswer(Struct, kw_only=True, gc=False):
+    """That the server is there, and what a worker would be told."""
+
+    # `ok` or `warning`.
+    cmd: str | UnsetType = UNSET
+    # What is wrong.
+    msg: str | UnsetType = UNSET
+    # Whether a worker of this name was heard of lately.
+    logged_in: bool | UnsetType = UNSET
+    # Whether an endpoint has this job type.
+    job_type_present: bool | UnsetType = UNSET
+    # Whether the key is the job type's.
+    key_valid: bool | UnsetType = UNSET
 
 
 # Milliseconds as a number, or as text the way 64-bit integers travel in older clients. 0

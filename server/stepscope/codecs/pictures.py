@@ -88,6 +88,8 @@ def _opened(data: bytes) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             image = Image.open(io.BytesIO(data), formats=list(FORMATS.values()))
+    except Image.DecompressionBombError as fault:
+        raise ValueError("the image is too large") from fault
     except Exception as fault:  # Pillow's readers raise what they like
         raise ValueError(f"it is no image in one of the formats {', '.join(FORMATS)}") from fault
     width, height = image.size

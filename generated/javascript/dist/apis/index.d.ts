@@ -1,3 +1,4 @@
+export * from './AimeApi.js';
 export * from './JobsApi.js';
 export * from './MindsporeApi.js';
 export * from './PredictApi.js';

@@ -1,5 +1,6 @@
 /* tslint:disable */
 /* eslint-disable */
+export * from './AimeApi.js';
 export * from './JobsApi.js';
 export * from './MindsporeApi.js';
 export * from './PredictApi.js';

@@ -1,6 +1,7 @@
 # flake8: noqa
 
 __all__ = [
+    "AimeApi",
     "JobsApi",
     "MindsporeApi",
     "PredictApi",
@@ -13,6 +14,7 @@ import typing as _typing
 
 if _typing.TYPE_CHECKING:
     # import apis into api package
+    from stepscope_generated.api.aime_api import AimeApi
     from stepscope_generated.api.jobs_api import JobsApi
     from stepscope_generated.api.mindspore_api import MindsporeApi
     from stepscope_generated.api.predict_api import PredictApi
@@ -24,6 +26,7 @@ else:
     from importlib import import_module
 
     _exports = {
+        "AimeApi": ".aime_api",
         "JobsApi": ".jobs_api",
         "MindsporeApi": ".mindspore_api",
         "PredictApi": ".predict_api",

@@ -19,13 +19,25 @@ __all__ = [
     "BoundingBoxPayload",
     "CandidateTiming",
     "CandidateVerdict",
+    "ChatCompletion",
+    "ChatRequest",
     "ChromeEvent",
     "ChromeTrace",
     "ClassificationPayload",
+    "ClientKeyCheck",
+    "ClientLogin",
     "ContainerImages",
     "DatasetRef",
     "DatasetRequest",
     "DatasetSummary",
+    "EndpointAnswer",
+    "EndpointCancelAnswer",
+    "EndpointDetails",
+    "EndpointJobRef",
+    "EndpointNames",
+    "EndpointProgress",
+    "EndpointRefusal",
+    "EndpointRequest",
     "ExecutionCandidate",
     "ExecutionChoice",
     "ExecutionOptions",
@@ -72,6 +84,7 @@ __all__ = [
     "ModelExecution",
     "ModelManifest",
     "ModelManifestsResponse",
+    "OpenAiModels",
     "PredictionOptions",
     "Predictor",
     "PredictorCloseRequest",
@@ -103,6 +116,16 @@ __all__ = [
     "Version",
     "Versions",
     "Webhook",
+    "WorkerCredentials",
+    "WorkerJobsAnswer",
+    "WorkerJobsRequest",
+    "WorkerLoginAnswer",
+    "WorkerLoginRequest",
+    "WorkerProgress",
+    "WorkerProgressAnswer",
+    "WorkerResult",
+    "WorkerResultAnswer",
+    "WorkerStatusAnswer",
 ]
 
 import typing as _typing
@@ -115,13 +138,25 @@ if _typing.TYPE_CHECKING:
     from stepscope_generated.models.bounding_box_payload import BoundingBoxPayload
     from stepscope_generated.models.candidate_timing import CandidateTiming
     from stepscope_generated.models.candidate_verdict import CandidateVerdict
+    from stepscope_generated.models.chat_completion import ChatCompletion
+    from stepscope_generated.models.chat_request import ChatRequest
     from stepscope_generated.models.chrome_event import ChromeEvent
     from stepscope_generated.models.chrome_trace import ChromeTrace
     from stepscope_generated.models.classification_payload import ClassificationPayload
+    from stepscope_generated.models.client_key_check import ClientKeyCheck
+    from stepscope_generated.models.client_login import ClientLogin
     from stepscope_generated.models.container_images import ContainerImages
     from stepscope_generated.models.dataset_ref import DatasetRef
     from stepscope_generated.models.dataset_request import DatasetRequest
     from stepscope_generated.models.dataset_summary import DatasetSummary
+    from stepscope_generated.models.endpoint_answer import EndpointAnswer
+    from stepscope_generated.models.endpoint_cancel_answer import EndpointCancelAnswer
+    from stepscope_generated.models.endpoint_details import EndpointDetails
+    from stepscope_generated.models.endpoint_job_ref import EndpointJobRef
+    from stepscope_generated.models.endpoint_names import EndpointNames
+    from stepscope_generated.models.endpoint_progress import EndpointProgress
+    from stepscope_generated.models.endpoint_refusal import EndpointRefusal
+    from stepscope_generated.models.endpoint_request import EndpointRequest
     from stepscope_generated.models.execution_candidate import ExecutionCandidate
     from stepscope_generated.models.execution_choice import ExecutionChoice
     from stepscope_generated.models.execution_options import ExecutionOptions
@@ -168,6 +203,7 @@ if _typing.TYPE_CHECKING:
     from stepscope_generated.models.model_execution import ModelExecution
     from stepscope_generated.models.model_manifest import ModelManifest
     from stepscope_generated.models.model_manifests_response import ModelManifestsResponse
+    from stepscope_generated.models.open_ai_models import OpenAiModels
     from stepscope_generated.models.prediction_options import PredictionOptions
     from stepscope_generated.models.predictor import Predictor
     from stepscope_generated.models.predictor_close_request import PredictorCloseRequest
@@ -199,6 +235,16 @@ if _typing.TYPE_CHECKING:
     from stepscope_generated.models.version import Version
     from stepscope_generated.models.versions import Versions
     from stepscope_generated.models.webhook import Webhook
+    from stepscope_generated.models.worker_credentials import WorkerCredentials
+    from stepscope_generated.models.worker_jobs_answer import WorkerJobsAnswer
+    from stepscope_generated.models.worker_jobs_request import WorkerJobsRequest
+    from stepscope_generated.models.worker_login_answer import WorkerLoginAnswer
+    from stepscope_generated.models.worker_login_request import WorkerLoginRequest
+    from stepscope_generated.models.worker_progress import WorkerProgress
+    from stepscope_generated.models.worker_progress_answer import WorkerProgressAnswer
+    from stepscope_generated.models.worker_result import WorkerResult
+    from stepscope_generated.models.worker_result_answer import WorkerResultAnswer
+    from stepscope_generated.models.worker_status_answer import WorkerStatusAnswer
     
 else:
     from importlib import import_module
@@ -210,13 +256,25 @@ else:
         "BoundingBoxPayload": ".bounding_box_payload",
         "CandidateTiming": ".candidate_timing",
         "CandidateVerdict": ".candidate_verdict",
+        "ChatCompletion": ".chat_completion",
+        "ChatRequest": ".chat_request",
         "ChromeEvent": ".chrome_event",
         "ChromeTrace": ".chrome_trace",
         "ClassificationPayload": ".classification_payload",
+        "ClientKeyCheck": ".client_key_check",
+        "ClientLogin": ".client_login",
         "ContainerImages": ".container_images",
         "DatasetRef": ".dataset_ref",
         "DatasetRequest": ".dataset_request",
         "DatasetSummary": ".dataset_summary",
+        "EndpointAnswer": ".endpoint_answer",
+        "EndpointCancelAnswer": ".endpoint_cancel_answer",
+        "EndpointDetails": ".endpoint_details",
+        "EndpointJobRef": ".endpoint_job_ref",
+        "EndpointNames": ".endpoint_names",
+        "EndpointProgress": ".endpoint_progress",
+        "EndpointRefusal": ".endpoint_refusal",
+        "EndpointRequest": ".endpoint_request",
         "ExecutionCandidate": ".execution_candidate",
         "ExecutionChoice": ".execution_choice",
         "ExecutionOptions": ".execution_options",
@@ -263,6 +321,7 @@ else:
         "ModelExecution": ".model_execution",
         "ModelManifest": ".model_manifest",
         "ModelManifestsResponse": ".model_manifests_response",
+        "OpenAiModels": ".open_ai_models",
         "PredictionOptions": ".prediction_options",
         "Predictor": ".predictor",
         "PredictorCloseRequest": ".predictor_close_request",
@@ -294,6 +353,16 @@ else:
         "Version": ".version",
         "Versions": ".versions",
         "Webhook": ".webhook",
+        "WorkerCredentials": ".worker_credentials",
+        "WorkerJobsAnswer": ".worker_jobs_answer",
+        "WorkerJobsRequest": ".worker_jobs_request",
+        "WorkerLoginAnswer": ".worker_login_answer",
+        "WorkerLoginRequest": ".worker_login_request",
+        "WorkerProgress": ".worker_progress",
+        "WorkerProgressAnswer": ".worker_progress_answer",
+        "WorkerResult": ".worker_result",
+        "WorkerResultAnswer": ".worker_result_answer",
+        "WorkerStatusAnswer": ".worker_status_answer",
     }
 
     def __getattr__(name: str) -> object:

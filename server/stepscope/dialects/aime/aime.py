@@ -8,6 +8,7 @@ from stepscope.dialects.aime.clients import Clients
 from stepscope.dialects.aime.descriptions import details
 from stepscope.dialects.aime.endpoints import Configuration, Endpoint
 from stepscope.dialects.aime.media import Media, Workshop
+from stepscope.dialects.aime.model_runs import ModelRuns
 from stepscope.dialects.aime.openai import Chats
 from stepscope.dialects.aime.parameters import Type
 from stepscope.dialects.aime.roster import Roster
@@ -21,8 +22,11 @@ from stepscope.engine.workroom import Workroom
 class Aime:
     """What the wire asks, by who asks."""
 
-    def __init__(self, configuration: Configuration, jobs: Jobs, sessions: SessionStore, version: str) -> None:
+    def __init__(
+        self, configuration: Configuration, jobs: Jobs, sessions: SessionStore, runs: ModelRuns, version: str
+    ) -> None:
         self.configuration = configuration
+        self._runs = runs
         self._jobs = jobs
         self._roster = Roster(jobs)
         self._workroom = Workroom("media")
@@ -38,11 +42,13 @@ class Aime:
         self._stopping = False
 
     def start(self) -> None:
-        """Begin to keep the workers' records."""
+        """Begin to keep the workers' records, and to run what endpoints' models are asked."""
         self._roster.start()
+        self._runs.start()
 
     async def stop(self) -> None:
         """End what goes on beside requests."""
+        await self._runs.stop()
         await self._roster.stop()
         self._workroom.stop()
 

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stepscope.core.errors import SettingsInvalid
+from stepscope.codecs.parameters import input_name
+from stepscope.core.errors import SettingsInvalid, TensorInvalid
 from stepscope.dialects.aime.endpoints import (
     IMPLICIT,
     Configuration,
@@ -30,6 +31,8 @@ log = logging.getLogger("stepscope.aime")
 
 FILE_NAME = "aime_api_endpoint.cfg"
 METHODS = ("GET", "POST")
+EXAMPLE = "change-me"
+"""How the keys of examples begin."""
 CREATED = 1717700000
 """When models of the OpenAI layer were made, where the file doesn't say it."""
 FRAMEWORK = (
@@ -77,7 +80,7 @@ def load(endpoints: Sequence[Path], server_config: Path | None) -> Configuration
             raise SettingsInvalid(f"{file}: ENDPOINT.name: {places[endpoint.name]} has {endpoint.name!r} already.")
         found[endpoint.name], places[endpoint.name] = endpoint, file
     configuration = Configuration(server=server, endpoints=found)
-    _warn(configuration)
+    _check(configuration)
     return configuration
 
 
@@ -146,7 +149,7 @@ def read_endpoint(file: Path, server: Server) -> Endpoint:
         job_type=worker.required_text("job_type"),
         worker_key=_worker_key(worker),
         request_timeout_s=worker.count("request_timeout", worker.count("job_timeout", 60, 1), 1),
-        client_keys=tuple(digest(key) for key in clients.names_and_texts("authorization_keys").values()),
+        client_keys=_client_keys(clients),
         provide_worker_meta_data=clients.flag("provide_worker_meta_data"),
         inputs=_checked(root, inputs),
         input_descriptions={**root.mapping("INPUTS"), **IMPLICIT},
@@ -231,9 +234,18 @@ def _methods(about: Table) -> tuple[str, ...]:
 
 def _worker_key(worker: Table) -> str:
     key = worker.text("auth_key")
+    if key.startswith(EXAMPLE):
+        log.warning("%s: WORKER.auth_key is an example's, which everybody knows", worker.file)
     if not key and not worker.text("model"):
         raise SettingsInvalid(f"{worker.file}: WORKER.auth_key is missing, and the server's file has no default.")
     return digest(key) if key else ""
+
+
+def _client_keys(clients: Table) -> tuple[str, ...]:
+    keys = clients.names_and_texts("authorization_keys").values()
+    if any(key.startswith(EXAMPLE) for key in keys):
+        log.warning("%s: CLIENTS.authorization_keys has an example's key, which everybody knows", clients.file)
+    return tuple(digest(key) for key in keys)
 
 
 def _descriptions(root: Table, name: str) -> Values:
@@ -340,28 +352,30 @@ def _route(route: str) -> str:
 
 
 def _read_model(worker: Table, root: Table) -> ModelRun | None:
-    name = worker.text("model")
-    inputs, outputs = list(root.mapping("INPUTS")), list(root.mapping("OUTPUTS"))
     run = ModelRun(
-        name=name,
+        name=worker.text("model"),
         version=worker.text("model_version", "latest"),
-        input=worker.text("model_input", inputs[0] if len(inputs) == 1 else ""),
-        output=worker.text("model_output", outputs[0] if outputs else ""),
+        input=worker.text("model_input"),
+        output=worker.text("model_output"),
         feature_limit=worker.count("feature_limit", 10),
     )
-    if not name:
+    if not run.name:
         return None
-    if run.input not in inputs:
-        raise worker.refuse("model_input", "it has to name the parameter that the model gets")
-    if run.output not in outputs:
-        raise worker.refuse("model_output", "it has to name the output that the model's features become")
+    try:
+        input_name(root.mapping("INPUTS"), run.input)
+    except TensorInvalid as fault:
+        raise worker.refuse("model_input", str(fault)) from None
+    if run.output and run.output not in root.mapping("OUTPUTS"):
+        raise worker.refuse("model_output", f"there is no output {run.output!r}")
     return run
 
 
-def _warn(configuration: Configuration) -> None:
+def _check(configuration: Configuration) -> None:
     for endpoint in configuration.endpoints.values():
         first = configuration.of_job_type(endpoint.job_type)
         assert first is not None
+        if (first.model is None) != (endpoint.model is None):
+            raise SettingsInvalid(f"{endpoint.name} and {first.name} share a job type, and one of them names a model.")
         if first.worker_key != endpoint.worker_key:
             log.warning("%s: workers of %s use the key of %s", endpoint.name, endpoint.job_type, first.name)
         if not endpoint.client_keys:

@@ -49,9 +49,9 @@ class ModelRun:
     name: str
     version: str
     input: str
-    """The parameter that the model gets."""
+    """The parameter that the model gets; empty for the first image, or else the first JSON."""
     output: str
-    """The output that its features become."""
+    """The output that its features become; empty for `features`, or else the first JSON."""
     feature_limit: int
 
 

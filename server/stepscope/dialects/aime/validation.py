@@ -12,6 +12,7 @@ import orjson
 from stepscope.dialects.aime.chats import read_chat
 from stepscope.dialects.aime.endpoints import IMPLICIT
 from stepscope.dialects.aime.parameters import MEDIA, Bounds, Parameter, Type
+from stepscope.dialects.aime.records import write_json
 from stepscope.dialects.aime.refusals import Refusal
 
 Values = Mapping[str, Any]
@@ -103,7 +104,7 @@ def _fit_images(parameter: Parameter, value: Any, media: MediaChecker) -> list[s
 
 def _fit_chat(parameter: Parameter, value: Any, media: MediaChecker) -> Any:
     if not isinstance(value, str) and parameter.auto_convert and isinstance(value, list):
-        value = orjson.dumps(value).decode()
+        value = write_json(value).decode()
     if not isinstance(value, str):
         _wrong("a text that holds a JSON list", value)
     try:
@@ -123,7 +124,7 @@ def _string(parameter: Parameter, value: Any) -> str:
     if not isinstance(value, str):
         if not parameter.auto_convert or isinstance(value, dict | list):
             _wrong("a text", value)
-        value = orjson.dumps(value).decode()
+        value = write_json(value).decode()
     return _shortened(parameter, value)
 
 
@@ -252,7 +253,7 @@ def _wrong(wanted: str, value: Any) -> NoReturn:
 
 
 def _shown(value: Any) -> str:
-    text = value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
+    text = value if isinstance(value, str) else write_json(value).decode()
     return repr(text[:40]) if isinstance(value, str) else text[:40]
 
 
