@@ -10,7 +10,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from benchmarks import claims, contract_layer, gpu, growth, mindspore, open_loop, serving, tensors, tracing
+from benchmarks import claims, contract_layer, gpu, growth, jobs, mindspore, open_loop, serving, tensors, tracing
 from benchmarks.closed import WrkMissing, ensure_wrk
 from benchmarks.machine import look, show
 from benchmarks.plan import CONNECTIONS, QUICK_CONNECTIONS, SHARES, Plan
@@ -26,6 +26,7 @@ MEASUREMENTS: dict[str, Callable[[Plan, Console], Any]] = {
     "growth": growth.run,
     "tracing": tracing.run,
     "mindspore": mindspore.run,
+    "jobs": jobs.run,
     "gpu": gpu.run,
 }
 QUICK = ("contract_layer", "serving")

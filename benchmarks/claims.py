@@ -15,6 +15,8 @@ from benchmarks.turns import Spread, shown
 
 RESNET50_TIMES = {"resnet50": 1.6, "resnet50_bf16": 3.0}
 
+JOBS_PER_S = {"sqlite": 400.0, "postgresql": 800.0}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
@@ -35,7 +37,7 @@ class Claim:
 def show(found: dict[str, Any], console: Console) -> None:
     """Print the claims that this run can judge."""
     claims = [*_serving(found.get("serving")), *_open_loop(found.get("open_loop")), *_tensors(found.get("tensors"))]
-    claims += [*_tracing(found.get("tracing")), *_mindspore(found.get("mindspore"))]
+    claims += [*_tracing(found.get("tracing")), *_mindspore(found.get("mindspore")), *_jobs(found.get("jobs"))]
     if not claims:
         return
     table = Table(title="What must hold (medians of this run)")
@@ -45,6 +47,15 @@ def show(found: dict[str, Any], console: Console) -> None:
         bound = f">= {claim.at_least:g}" if claim.at_least is not None else f"<= {claim.at_most:g}"
         table.add_row(claim.text, bound, shown(claim.value), "[green]holds[/]" if claim.holds else "[red]doesn't[/]")
     console.print(table)
+
+
+def _jobs(found: dict[str, Any] | None) -> Iterator[Claim]:
+    for store, row in (found or {}).get("stores", {}).items():
+        yield Claim(text=f"jobs a second, {store}", value=row["jobs_per_s"], at_least=JOBS_PER_S[store])
+        cost = row["long_queue_cpu_ms"] / row["short_queue_cpu_ms"]
+        yield Claim(text=f"a job's cost beside {row['long_queue']:,} others, {store}", value=cost, at_most=1.5)
+        yield Claim(text=f"cores for 1,000 pollers, {store}", value=row["pollers_cores"], at_most=1.0)
+        yield Claim(text=f"KB a job that is waited for, {store}", value=row["waiting_bytes"] / 1e3, at_most=5.0)
 
 
 def _serving(found: dict[str, Any] | None) -> Iterator[Claim]:

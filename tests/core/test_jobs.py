@@ -6,11 +6,25 @@ from itertools import product
 
 import pytest
 
-from stepscope.core.jobs import TRANSITIONS, Ending, Job, JobEvent, JobState, after, ended, fair_turn, states_before
+from stepscope.core.jobs import (
+    TRANSITIONS,
+    Ending,
+    Job,
+    JobEvent,
+    JobState,
+    after,
+    ended,
+    fair_turn,
+    released,
+    states_before,
+    timed,
+)
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-JOB = Job(id="j", owner="ada", kind="echo", created_at=NOW, expires_at=NOW + timedelta(seconds=100))
-HELD = JOB.claimed("w", NOW + timedelta(seconds=10))
+JOB = Job(
+    id="j", owner="ada", kind="echo", created_at=NOW, expires_at=NOW + timedelta(seconds=100), lease_s=10, keep_s=50
+)
+HELD = JOB.claimed("w", NOW)
 FINAL = [state for state in JobState if state.is_final]
 
 
@@ -42,6 +56,27 @@ def test_what_the_time_does():
     assert replace(HELD, attempts=3).overdue(seconds(10)) is JobEvent.GIVE_UP
     assert HELD.overdue(seconds(100)) is JobEvent.EXPIRE
     assert replace(HELD, state=JobState.DONE).overdue(seconds(200)) is None
+
+
+def test_when_the_time_does_something_next():
+    assert JOB.due_at == seconds(100)
+    assert replace(JOB, start_by=seconds(5)).due_at == seconds(5)
+    assert replace(JOB, start_by=seconds(5), attempts=1).due_at == seconds(100)
+    assert HELD.due_at == seconds(10)
+    assert replace(HELD, lease_until=seconds(200)).due_at == seconds(100)
+    assert replace(HELD, state=JobState.DONE, ended_at=seconds(20)).due_at == seconds(70)
+
+
+@pytest.mark.parametrize("job", [JOB, HELD, replace(JOB, start_by=seconds(5)), replace(HELD, attempts=3)])
+def test_nothing_happens_before_a_job_is_due_and_something_then(job):
+    assert timed(job, job.due_at - timedelta(microseconds=1)) is None
+    assert timed(job, job.due_at) is not None
+
+
+def test_what_was_taken_is_put_back_as_if_it_had_not():
+    assert released(HELD, "w") == JOB
+    assert released(HELD, "other") is None
+    assert released(JOB, "") is None
 
 
 def ending(event, worker="w"):

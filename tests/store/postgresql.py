@@ -9,21 +9,17 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
 START_S = 30.0
-QUICK = (
-    "fsync=off",
-    "synchronous_commit=off",
-    "full_page_writes=off",
-    "unix_socket_directories=",
-    "logging_collector=off",
-)
-"""What a database needs that lives as long as a test."""
+ALONE = ("unix_socket_directories=", "logging_collector=off")
+"""What a database needs that nobody else uses."""
+QUICK = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+"""What suits a database that lives as long as a test."""
 
 
 def programs() -> Path | None:
@@ -37,8 +33,9 @@ def programs() -> Path | None:
 class Postgresql:
     """A server that can be started, killed and started again."""
 
-    def __init__(self, folder: Path, bin_folder: Path) -> None:
+    def __init__(self, folder: Path, bin_folder: Path, settings: Sequence[str] = ()) -> None:
         self._bin = bin_folder
+        self._settings = settings
         self._data = folder / "data"
         self._log = folder / "log"
         self._process: subprocess.Popen[Any] | None = None
@@ -64,7 +61,7 @@ class Postgresql:
         return self.url(name)
 
     def start(self) -> None:
-        options = [part for setting in QUICK for part in ("-c", setting)]
+        options = [part for setting in (*ALONE, *self._settings) for part in ("-c", setting)]
         command = [
             str(self._bin / "postgres"),
             "-D",
@@ -101,10 +98,10 @@ class Postgresql:
 
 
 @contextlib.contextmanager
-def running(bin_folder: Path) -> Iterator[Postgresql]:
+def running(bin_folder: Path, settings: Sequence[str] = QUICK) -> Iterator[Postgresql]:
     # pytest's folders are closed to other users.
     with tempfile.TemporaryDirectory(prefix="stepscope-pg-") as folder:
-        server = Postgresql(Path(folder), bin_folder)
+        server = Postgresql(Path(folder), bin_folder, settings)
         server.start()
         try:
             yield server

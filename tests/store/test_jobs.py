@@ -10,6 +10,8 @@ import pytest
 
 from stepscope.core.errors import JobQueueFull
 from stepscope.core.jobs import LOST, Claim, Ending, JobEvent, JobState, NewJob, Report, Worker
+from stepscope.store.job_batches import TidyTurns
+from stepscope.store.links import statement
 from stepscope.store.memory_jobs import MemoryJobs
 from stepscope.store.sql_jobs import SqlJobs
 
@@ -50,6 +52,14 @@ async def jobs(request, tmp_path):
     await opened.start()
     yield opened
     await opened.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def own_url(request, tmp_path):
+    return f"sqlite:{tmp_path}/store" if request.param == "sqlite" else request.getfixturevalue("postgresql").new()
+
+
+LANES = statement("SELECT owner FROM lanes")
 
 
 async def claimed(jobs, **wish):
@@ -358,3 +368,32 @@ async def test_a_long_queue_costs_no_more_than_a_short_one(jobs):
         await jobs.add_job(new(f"long-{number}", owner=f"o{number % 7}"))
     long_s = min([await cycle_s(30) for _ in range(3)])
     assert long_s < 3 * short_s
+
+
+async def test_two_processes_that_add_one_key_to_two_queues_make_one_job(own_url):
+    stores = [SqlJobs(own_url) for _ in range(2)]
+    for store in stores:
+        await store.start()
+    for number in range(20):
+        both = [
+            store.add_job(new(f"{kind}{number}", kind=kind, key=str(number)))
+            for store, kind in zip(stores, "xy", strict=True)
+        ]
+        first, second = await asyncio.gather(*both)
+        assert first == second
+    assert sum([await stores[0].count_waiting(kind) for kind in "xy"]) == 20
+    for store in stores:
+        await store.stop()
+
+
+async def test_turns_that_are_over_are_forgotten(jobs):
+    if isinstance(jobs, MemoryJobs):
+        pytest.skip("jobs in memory go with their process")
+    for number in range(5):
+        await jobs.add_job(new(str(number), owner=f"o{number}"))
+        await jobs.add_job(new(f"again {number}", owner="last"))
+    await jobs.claim_jobs(claim(count=9))
+    await jobs.writer.ask(TidyTurns())
+    assert await jobs.reader.ask(lambda link: link.rows(LANES)) == [("last",)]
+    await jobs.add_job(new("new", owner="o1"))
+    assert await claimed(jobs, count=2) == ["again 4", "new"]

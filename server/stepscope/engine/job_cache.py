@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from stepscope.core.jobs import Job
+from stepscope.engine.signals import Signal
 
 MOST_BYTES = 64 * 2**20
 """What is kept in all, about."""
@@ -29,7 +30,9 @@ class JobCache:
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._bytes = 0
         self._reads: dict[str, asyncio.Task[Job | None]] = {}
-        self._listeners: dict[str, set[asyncio.Event]] = {}
+        self._adding: dict[str, object] = {}
+        self._listeners: dict[str, set[Signal]] = {}
+        self._enders: dict[str, set[Signal]] = {}
         self._told = False
 
     async def get(self, job_id: str) -> Job | None:
@@ -54,36 +57,51 @@ class JobCache:
         self._told = False
         self._forget_all()
 
-    def change(self, job_ids: Iterable[str]) -> None:
-        """Take note that jobs have changed."""
+    def change(self, job_ids: Iterable[str], *, may_end: bool = True) -> None:
+        """Take note that jobs have changed; by what may have ended them, or not."""
         for job_id in job_ids:
-            self._reads.pop(job_id, None)
+            self._outdate(job_id)
             self._drop(job_id)
-            self._wake(job_id)
+            self._wake(job_id, may_end=may_end)
 
     def end(self, job: Job) -> None:
         """Take note of a job as it is for good."""
-        self._reads.pop(job.id, None)
+        self._outdate(job.id)
         self._keep(job)
         self._wake(job.id)
 
+    @contextmanager
+    def adding(self, job_id: str) -> Iterator[Callable[[Job], None]]:
+        """Lend a function that keeps a job as it was added, unless it has changed since."""
+        mark = self._adding[job_id] = object()
+
+        def keep(job: Job) -> None:
+            if job.id == job_id and self._adding.get(job_id) is mark:
+                self._keep(job)
+
+        try:
+            yield keep
+        finally:
+            if self._adding.get(job_id) is mark:
+                del self._adding[job_id]
+
     def wake_all(self) -> None:
         """Let all who wait for changes look again."""
-        for job_id in list(self._listeners):
+        for job_id in {*self._listeners, *self._enders}:
             self._wake(job_id)
 
     @contextmanager
-    def listening(self, job_id: str) -> Iterator[asyncio.Event]:
-        """Lend an event that is set whenever a job has changed."""
-        event = asyncio.Event()
-        self._listeners.setdefault(job_id, set()).add(event)
+    def listening(self, job_id: str, *, for_end: bool = False) -> Iterator[Signal]:
+        """Lend an event that is set whenever a job has changed; or only when it may have ended."""
+        listeners = self._enders if for_end else self._listeners
+        event = Signal()
+        listeners.setdefault(job_id, set()).add(event)
         try:
             yield event
         finally:
-            listeners = self._listeners[job_id]
-            listeners.discard(event)
-            if not listeners:
-                del self._listeners[job_id]
+            listeners[job_id].discard(event)
+            if not listeners[job_id]:
+                del listeners[job_id]
 
     async def _read_anew(self, job_id: str) -> Job | None:
         try:
@@ -96,9 +114,16 @@ class JobCache:
             if self._reads.get(job_id) is asyncio.current_task():
                 del self._reads[job_id]
 
-    def _wake(self, job_id: str) -> None:
+    def _outdate(self, job_id: str) -> None:
+        self._reads.pop(job_id, None)
+        self._adding.pop(job_id, None)
+
+    def _wake(self, job_id: str, *, may_end: bool = True) -> None:
         for event in self._listeners.get(job_id, ()):
             event.set()
+        if may_end:
+            for event in self._enders.get(job_id, ()):
+                event.set()
 
     def _keep(self, job: Job) -> None:
         self._drop(job.id)
@@ -118,6 +143,7 @@ class JobCache:
     def _forget_all(self) -> None:
         self._jobs.clear()
         self._reads.clear()
+        self._adding.clear()
         self._bytes = 0
 
 

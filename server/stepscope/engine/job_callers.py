@@ -1,20 +1,21 @@
 """Workers that wait for jobs: the one that came first is woken first, and for one job only one of them."""
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from stepscope.engine.signals import Signal
 
 
 class Callers:
     """Who waits for jobs of which queue."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, dict[asyncio.Event, None]] = {}
+        self._waiting: dict[str, dict[Signal, None]] = {}
 
     @contextmanager
-    def waiting(self, kind: str) -> Iterator[asyncio.Event]:
+    def waiting(self, kind: str) -> Iterator[Signal]:
         """Lend an event that is set when it is worth to look for a job. Who leaves with it set wakes another one."""
-        event = asyncio.Event()
+        event = Signal()
         self._waiting.setdefault(kind, {})[event] = None
         try:
             yield event

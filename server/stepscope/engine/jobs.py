@@ -21,6 +21,7 @@ from stepscope.engine.job_cache import JobCache
 from stepscope.engine.job_callers import Callers
 from stepscope.engine.job_lines import Lines
 from stepscope.engine.job_workers import Workers
+from stepscope.engine.signals import Signal
 
 log = logging.getLogger("stepscope.jobs")
 
@@ -90,7 +91,10 @@ class Jobs:
         """
         if len(new.payload) > self._limits.payload_bytes:
             raise JobTooLarge("input", self._limits.payload_bytes)
-        return await self._told(self._store.add_job(new), self._tell)
+        with self._cache.adding(new.id) as keep:
+            job = await self._told(self._store.add_job(new), self._tell_added)
+            keep(job)
+            return job
 
     async def get(self, job_id: str) -> Job | None:
         """Return a job as it is now, or None."""
@@ -109,19 +113,24 @@ class Jobs:
     async def ended(self, job_id: str, timeout_s: float | None = None) -> Job | None:
         """Wait until a job has ended and return it; as it is after `timeout_s`; None when there is no such job."""
         last = None
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s), aclosing(self.watch(job_id)) as states:
+        try:
+            async with asyncio.timeout(timeout_s), aclosing(self._states(job_id, for_end=True)) as states:
                 async for job in states:
                     last = job
+        except TimeoutError:
+            return await self._cache.get(job_id)
         return last
 
-    async def watch(self, job_id: str) -> AsyncGenerator[Job, None]:
+    def watch(self, job_id: str) -> AsyncGenerator[Job, None]:
         """Yield a job as it is, and again whenever it has changed, until it has ended or is forgotten.
 
         Once it has begun it outlasts the store's being away. Close it (`contextlib.aclosing`) when leaving early.
         """
+        return self._states(job_id)
+
+    async def _states(self, job_id: str, *, for_end: bool = False) -> AsyncGenerator[Job, None]:
         last = None
-        with self._cache.listening(job_id) as changed:
+        with self._cache.listening(job_id, for_end=for_end) as changed:
             while True:
                 changed.clear()
                 try:
@@ -263,7 +272,13 @@ class Jobs:
         if job.state.is_final:
             self._cache.end(job)
         else:
-            self._cache.change([job.id])
+            self._cache.change([job.id], may_end=False)
+        if job.state is JobState.QUEUED:
+            self._callers.wake(job.kind, 1)
+
+    def _tell_added(self, job: Job) -> None:
+        """Tell of a job that was added now, or before; nobody knows another state of a new one."""
+        self._counts.pop(job.kind, None)
         if job.state is JobState.QUEUED:
             self._callers.wake(job.kind, 1)
 
@@ -322,7 +337,7 @@ class Jobs:
                 log.exception("jobs can't be looked after")
 
 
-async def _soon(changed: asyncio.Event) -> None:
+async def _soon(changed: Signal) -> None:
     """Wait for a change, or until it is time to try again."""
     with suppress(TimeoutError):
         async with asyncio.timeout(RETRY_S):

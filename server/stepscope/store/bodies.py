@@ -72,7 +72,7 @@ class Bodies:
             return None
         digest = await asyncio.to_thread(_digest, data)
         row = {"digest": digest, "now_us": microseconds(now), "data": data if self._folder is None else None}
-        await self._writer.ask(lambda link: link.rows(_WANT, **row))
+        await self._writer.ask(lambda link: link.run(_WANT, **row))
         if self._folder is not None:
             await _answered(_write, self._folder / digest, data)
         return digest

@@ -8,7 +8,9 @@ write-ahead log lets go on meanwhile.
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -134,9 +136,25 @@ def _sqlite(url: URL, *, connections: int) -> AsyncEngine:
 def _set_up(connection: Any, _: object) -> None:
     connection.isolation_level = None  # transactions begin where SQLAlchemy says, not where the driver guesses
     cursor = connection.cursor()
-    for pragma in ("journal_mode = WAL", "synchronous = FULL"):  # what is acknowledged outlives a power cut
-        cursor.execute(f"PRAGMA {pragma}")
+    write_ahead(cursor.execute)
     cursor.close()
+
+
+def write_ahead(execute: Callable[[str], object]) -> None:
+    """Turn on SQLite's write-ahead log, synced at each commit: what is acknowledged outlives a power cut.
+
+    Several that do it first to a new file get in each other's way, and SQLite doesn't wait here by itself.
+    """
+    until_s = time.monotonic() + BUSY_S
+    while True:
+        try:
+            execute("PRAGMA journal_mode = WAL")
+            break
+        except sqlite3.OperationalError:
+            if time.monotonic() >= until_s:
+                raise
+            time.sleep(0.01)
+    execute("PRAGMA synchronous = FULL")
 
 
 def _take_write_lock(connection: Connection) -> None:

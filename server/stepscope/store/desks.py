@@ -44,6 +44,7 @@ class Desk:
         self._inbox: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
         self._link: Link | None = None
         self._away = False
+        self._committing = False
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -93,12 +94,13 @@ class Desk:
         return asked or None
 
     def _do(self, requests: Sequence[Any]) -> Sequence[Any]:
-        again = not self._writes and self._link is not None
+        was_open = self._link is not None and not self._link.is_sqlite
         try:
             answers = self._transact(requests)
         except AWAY as fault:
             if not isinstance(fault, REFUSED):
-                if again:  # reading twice does no harm, and the database may only have been started again
+                if was_open and not self._committing:
+                    # Nothing was changed, and the database may only have been started again since the last time.
                     self._drop()
                     return self._do(requests)
                 return self._lose(fault, len(requests))
@@ -124,10 +126,12 @@ class Desk:
         return last
 
     def _transact(self, requests: Sequence[Any]) -> Sequence[Any]:
+        self._committing = False
         link = self._ready()
         try:
             answers = self._perform(link, requests)
             if self._writes:
+                self._committing = True
                 link.commit()
         except BaseException:
             if self._writes:
@@ -136,17 +140,9 @@ class Desk:
         return answers
 
     def _ready(self) -> Link:
-        """Return a connection, in a transaction if it is to write: a new one if the old one doesn't answer any more."""
-        if self._link is not None:
-            try:
-                if self._writes:
-                    self._link.begin()
-                return self._link
-            except AWAY:
-                if self._link.is_sqlite:
-                    raise
-                self._drop()
-        self._link = connect(self._database)
+        """Return a connection, in a transaction if it is to write."""
+        if self._link is None:
+            self._link = connect(self._database)
         if self._writes:
             self._link.begin()
         return self._link

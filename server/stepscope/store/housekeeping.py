@@ -19,7 +19,7 @@ _SESSIONS = statement("DELETE FROM sessions WHERE expires_us <= :now_us")
 def tidy(link: Link, bodies: Bodies, now: datetime) -> None:
     """Remove what is old, within a transaction."""
     if link.is_sqlite:
-        link.rows(_TOLD, before_us=microseconds(now - timedelta(seconds=KEPT_S)))
-    link.rows(_WORKERS, before_us=microseconds(now - timedelta(seconds=WORKER_KEPT_S)))
-    link.rows(_SESSIONS, now_us=microseconds(now))
+        link.run(_TOLD, before_us=microseconds(now - timedelta(seconds=KEPT_S)))
+    link.run(_WORKERS, before_us=microseconds(now - timedelta(seconds=WORKER_KEPT_S)))
+    link.run(_SESSIONS, now_us=microseconds(now))
     bodies.remove_unused(link, now)

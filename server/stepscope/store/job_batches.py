@@ -14,6 +14,7 @@ from typing import Any
 from stepscope.core.errors import JobQueueFull
 from stepscope.core.jobs import Claim, Ending, Job, JobState, NewJob, Report, ended, queued, released, reported, timed
 from stepscope.store import job_rows, job_turns
+from stepscope.store.bulk import Bulk, Values
 from stepscope.store.links import Link, Row, Statement, statement
 from stepscope.store.tables import microseconds
 
@@ -129,11 +130,9 @@ class _Batch:
         adds = [request.new for request in self._requests if isinstance(request, AddJob)]
         named = self._named()
         kinds = {new.kind for new in adds} | {each.kind for each in self._requests if isinstance(each, Claim)}
-        if named and not self._link.is_sqlite:
-            kinds |= {kind for (kind,) in self._link.rows(job_rows.KINDS, ids=named)}
         if any(isinstance(request, TidyTurns) for request in self._requests):
             kinds |= {kind for (kind,) in self._link.rows(job_rows.KINDS_OF_ALL)}
-        self._hold(kinds)
+        self._hold(sorted(kinds), named)
         if named:
             self._held = {row[1]: _Held(row[0], job_rows.job_of(row)) for row in self._find(named)}
         if adds:
@@ -188,14 +187,16 @@ class _Batch:
 
     def close(self, teller: str, at: datetime) -> None:
         """Count, and tell the other processes."""
-        self._many(job_rows.COUNT, [{"kind": kind, "more": more} for kind, more in sorted(self._more.items()) if more])
+        for kind, more in self._more.items():
+            if more:
+                self._link.run(job_rows.COUNT, kind=kind, more=more)
         if not self._changed:
             return
         for told in _tellings(teller, list(self._changed), self._queued):
             if self._link.is_sqlite:
-                self._link.rows(_TELL_SQLITE, told=told, at_us=microseconds(at))
+                self._link.run(_TELL_SQLITE, told=told, at_us=microseconds(at))
             else:
-                self._link.rows(_TELL_POSTGRESQL, told=told)
+                self._link.run(_TELL_POSTGRESQL, told=told)
 
     # --- reading ---------------------------------------------------------------------------------
 
@@ -214,15 +215,14 @@ class _Batch:
                     ids |= dict.fromkeys(self._due)
         return list(ids)
 
-    def _hold(self, kinds: Iterable[str]) -> None:
-        wanted = sorted(kinds)
-        if not wanted:
+    def _hold(self, kinds: list[str], named: list[str]) -> None:
+        if not kinds and not named:
             return
-        self._waiting = dict(self._link.rows(job_rows.QUEUES, kinds=wanted))
-        missing = [{"kind": kind} for kind in wanted if kind not in self._waiting]
+        self._waiting = dict(self._link.rows(job_rows.HOLD, kinds=kinds, ids=named))
+        missing = [{"kind": kind, "waiting": 0} for kind in kinds if kind not in self._waiting]
         if missing:
             self._many(job_rows.ADD_QUEUE, missing)
-            self._waiting = dict(self._link.rows(job_rows.QUEUES, kinds=wanted))
+            self._waiting = dict(self._link.rows(job_rows.HOLD, kinds=kinds, ids=named))
 
     def _find(self, ids: list[str]) -> Sequence[Row]:
         return self._link.rows(job_rows.BY_ID, ids=ids)
@@ -272,11 +272,12 @@ class _Batch:
                 continue  # another process was faster
             if held.job.state.is_final:
                 if not held.changed:
-                    forgotten.append({"number": held.number})
+                    forgotten.append(held.number)
             else:
                 self._change(job_id, lambda job: timed(job, request.now))
                 changed.append(held.job)
-        self._many(job_rows.FORGET, forgotten)
+        if forgotten:
+            self._link.run(job_rows.FORGET, numbers=forgotten)
         return changed, len(self._due)
 
     def _change(self, job_id: str, rule: Callable[[Job], Job | None]) -> Job | None:
@@ -331,9 +332,9 @@ class _Batch:
         self._more[job.kind] += more
         self._queued[job.kind] += max(0, more)
 
-    def _many(self, statement: Statement, values: Sequence[Any]) -> None:
-        if values:
-            self._link.many(statement, values)
+    def _many(self, bulk: Bulk, rows: Sequence[Values]) -> None:
+        if rows:
+            self._link.many(bulk, rows)
 
 
 def _is_open(job: Job) -> bool:

@@ -5,8 +5,9 @@ from datetime import datetime
 from typing import Any
 
 from stepscope.core.jobs import Job, JobState, NewJob, Worker
+from stepscope.store import bulk
 from stepscope.store.links import Row, statement
-from stepscope.store.tables import microseconds, time_of
+from stepscope.store.tables import JOBS, LANES, QUEUES, microseconds, time_of
 
 _JOB = (
     "number, id, owner, kind, group_name, note, rank, state, attempts, max_attempts, worker, lease_s, keep_s, "
@@ -15,25 +16,19 @@ _JOB = (
 WIDTH = _JOB.count(",") + 1
 """Columns of a job; a statement may find more."""
 _NEW = (
-    "id, owner, kind, group_name, key, note, rank, turn, state, attempts, max_attempts, worker, lease_s, keep_s, "
-    "created_us, expires_us, start_by_us, due_us, error, percent, progress, payload, payload_body"
+    *("id", "owner", "kind", "group_name", "key", "note", "rank", "turn", "state", "attempts", "max_attempts"),
+    *("worker", "lease_s", "keep_s", "created_us", "expires_us", "start_by_us", "due_us", "error", "percent"),
+    *("progress", "payload", "payload_body"),
 )
-_CHANGE = (
-    "state = :state, attempts = :attempts, worker = :worker, claimed_us = :claimed_us, "
-    "lease_until_us = :lease_until_us, due_us = :due_us, percent = :percent, progress = :progress"
-)
+_CHANGED = ("state", "attempts", "worker", "claimed_us", "lease_until_us", "due_us", "percent", "progress")
+_ENDED = (*_CHANGED, "ended_us", "error", "payload", "payload_body", "result", "result_body")
 _FRONT = "WHERE kind = :kind AND state = 'queued' AND due_us > :now_us"
 _IN_LINE = "ORDER BY rank, turn, number LIMIT :count"
 
-INSERT = statement(
-    f"INSERT INTO jobs ({_NEW}) VALUES ({', '.join(':' + name for name in _NEW.split(', '))})"  # noqa: S608 - no values
-)
-CHANGE = statement(f"UPDATE jobs SET {_CHANGE} WHERE number = :number")  # noqa: S608
-END = statement(
-    f"UPDATE jobs SET {_CHANGE}, ended_us = :ended_us, error = :error, payload = :nothing, payload_body = NULL, "  # noqa: S608
-    "result = :result, result_body = :result_body WHERE number = :number"
-)
-FORGET = statement("DELETE FROM jobs WHERE number = :number")
+INSERT = bulk.insert(JOBS, _NEW)
+CHANGE = bulk.update(JOBS, "number", _CHANGED)
+END = bulk.update(JOBS, "number", _ENDED)
+FORGET = statement("DELETE FROM jobs WHERE number IN {numbers}")
 
 BY_ID = statement(f"SELECT {_JOB} FROM jobs WHERE id IN {{ids}}")  # noqa: S608
 BY_KEY = statement(f"SELECT {_JOB}, key FROM jobs WHERE key IN {{keys}}")  # noqa: S608
@@ -47,29 +42,33 @@ FIRST_OF_GROUP = statement(
     f"SELECT {_JOB}, payload, payload_body FROM jobs {_FRONT} AND group_name = "  # noqa: S608
     f"(SELECT group_name FROM jobs {_FRONT} ORDER BY rank, turn, number LIMIT 1) {_IN_LINE}"
 )
-KINDS = statement("SELECT DISTINCT kind FROM jobs WHERE id IN {ids}")
 NUMBER = statement("SELECT number FROM jobs WHERE id = :id")
-RESULT = statement("SELECT result, result_body FROM jobs WHERE id = :id")
+RESULTS = statement("SELECT id, result, result_body FROM jobs WHERE id IN {ids}")
+NUMBERS = statement("SELECT number, id FROM jobs WHERE id IN {ids}")
 PLACES = statement(
-    "SELECT jobs.id, line.place FROM (SELECT number, row_number() OVER (ORDER BY rank, turn, number) AS place "
-    "FROM jobs WHERE kind = :kind AND state = 'queued') AS line JOIN jobs ON jobs.number = line.number "
-    "WHERE jobs.id IN {ids}"
+    "SELECT number, place FROM (SELECT number, row_number() OVER (ORDER BY rank, turn, number) AS place "
+    "FROM jobs WHERE kind = :kind AND state = 'queued') AS line WHERE number IN {numbers}"
 )
 
-QUEUES = statement("SELECT kind, waiting FROM queues WHERE kind IN {kinds} ORDER BY kind {lock}")
+HOLD = statement(
+    "SELECT kind, waiting FROM queues WHERE kind IN {kinds} OR kind IN (SELECT kind FROM jobs WHERE id IN {ids}) "
+    "ORDER BY kind {lock}"
+)
 KINDS_OF_ALL = statement("SELECT kind FROM queues")
-ADD_QUEUE = statement("INSERT INTO queues (kind, waiting) VALUES (:kind, 0) ON CONFLICT DO NOTHING")
+ADD_QUEUE = bulk.insert(QUEUES, ("kind", "waiting"), "ON CONFLICT DO NOTHING")
 COUNT = statement("UPDATE queues SET waiting = waiting + :more WHERE kind = :kind")
 WAITING = statement("SELECT waiting FROM queues WHERE kind = :kind")
 
-FIRST_TURN = statement(
-    "SELECT turn FROM jobs WHERE kind = :kind AND rank = :rank AND state = 'queued' ORDER BY turn LIMIT 1"
+TURNS = statement(
+    "SELECT 'first', '', turn FROM (SELECT turn FROM jobs WHERE kind = :kind AND rank = :rank AND state = 'queued' "
+    "ORDER BY turn LIMIT 1) AS waiting "
+    "UNION ALL SELECT 'last', '', turn FROM (SELECT turn FROM lanes WHERE kind = :kind AND rank = :rank "
+    "ORDER BY turn DESC LIMIT 1) AS given "
+    "UNION ALL SELECT 'own', owner, turn FROM lanes WHERE kind = :kind AND rank = :rank AND owner IN {owners}"
 )
 LAST_TURN = statement("SELECT turn FROM lanes WHERE kind = :kind AND rank = :rank ORDER BY turn DESC LIMIT 1")
-OWN_TURNS = statement("SELECT owner, turn FROM lanes WHERE kind = :kind AND rank = :rank AND owner IN {owners}")
-KEEP_TURN = statement(
-    "INSERT INTO lanes (kind, rank, owner, turn) VALUES (:kind, :rank, :owner, :turn) "
-    "ON CONFLICT (kind, rank, owner) DO UPDATE SET turn = excluded.turn"
+KEEP_TURN = bulk.insert(
+    LANES, ("kind", "rank", "owner", "turn"), "ON CONFLICT (kind, rank, owner) DO UPDATE SET turn = excluded.turn"
 )
 
 PUT_WORKER = statement(
@@ -129,8 +128,14 @@ def changed_row(number: int, job: Job) -> dict[str, Any]:
 
 def ended_row(number: int, job: Job, result: bytes | None, result_body: str | None) -> dict[str, Any]:
     """Return a job's end as values of `END`."""
-    end = {"ended_us": _us(job.ended_at), "error": job.error, "nothing": b""}
-    return changed_row(number, job) | end | {"result": result, "result_body": result_body}
+    return changed_row(number, job) | {
+        "ended_us": _us(job.ended_at),
+        "error": job.error,
+        "payload": b"",
+        "payload_body": None,
+        "result": result,
+        "result_body": result_body,
+    }
 
 
 def job_of(row: Row) -> Job:

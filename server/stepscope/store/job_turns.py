@@ -64,17 +64,22 @@ class Turns:
 
     def _read(self, line: Line, owners: list[str]) -> _Turns:
         kind, rank = line
-        first = self._link.rows(job_rows.FIRST_TURN, kind=kind, rank=rank)
-        last = self._link.rows(job_rows.LAST_TURN, kind=kind, rank=rank)
-        own = self._link.rows(job_rows.OWN_TURNS, kind=kind, rank=rank, owners=owners)
-        return _Turns(first[0][0] if first else None, last[0][0] if last else 0, dict(own))
+        turns = _Turns(None, 0, {})
+        for what, owner, turn in self._link.rows(job_rows.TURNS, kind=kind, rank=rank, owners=owners):
+            if what == "first":
+                turns.first = turn
+            elif what == "last":
+                turns.last = turn
+            else:
+                turns.own[owner] = turn
+        return turns
 
 
 def tidy(link: Link) -> None:
     """Forget the turns that count no more, within a transaction that has hold of all queues."""
     for kind, rank in link.rows(_LINES):
         [(last,)] = link.rows(job_rows.LAST_TURN, kind=kind, rank=rank)
-        link.rows(_OVER, kind=kind, rank=rank, last=last)
+        link.run(_OVER, kind=kind, rank=rank, last=last)
 
 
 def _line(new: NewJob) -> Line:

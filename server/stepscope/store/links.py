@@ -8,13 +8,16 @@ locks the rows that are found, where there is more than one writer.
 import json
 import re
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import msgspec
 import psycopg
 
-from stepscope.store.database import ANSWER_S, BUSY_S, CONNECT_S, Database
+from stepscope.store.bulk import Bulk, Values
+from stepscope.store.database import ANSWER_S, BUSY_S, CONNECT_S, Database, write_ahead
 
 Row = tuple[Any, ...]
 AWAY = (sqlite3.DatabaseError, psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError, OSError)
@@ -56,10 +59,16 @@ class Link(Protocol):
         """Undo what the transaction did."""
 
     def rows(self, statement: Statement, **values: Any) -> Sequence[Row]:
-        """Execute a statement; return its rows, or none."""
+        """Execute a statement; return its rows."""
 
-    def many(self, statement: Statement, values: Iterable[Mapping[str, Any]]) -> None:
-        """Execute a statement once for each set of values."""
+    def run(self, statement: Statement, **values: Any) -> None:
+        """Execute a statement that has no rows, or whose rows don't matter.
+
+        What is wrong may be told by a later call, at the latest by `commit`.
+        """
+
+    def many(self, bulk: Bulk, rows: Sequence[Values]) -> None:
+        """Execute a statement for many rows; as `run` does."""
 
     def close(self) -> None:
         """Close the connection."""
@@ -75,9 +84,7 @@ class SqliteLink:
         self._connection = sqlite3.connect(
             path, BUSY_S, isolation_level=None, check_same_thread=False, cached_statements=_KEPT_STATEMENTS
         )
-        # What is acknowledged outlives a power cut.
-        for pragma in ("journal_mode = WAL", "synchronous = FULL"):
-            self._connection.execute(f"PRAGMA {pragma}")
+        write_ahead(self._connection.execute)
 
     def begin(self) -> None:
         """Begin a transaction, with the write lock: it can't be had later, once another process has written."""
@@ -93,23 +100,37 @@ class SqliteLink:
             self._connection.execute("ROLLBACK")
 
     def rows(self, statement: Statement, **values: Any) -> Sequence[Row]:
-        """Execute a statement; return its rows, or none."""
-        for name, value in values.items():
-            if isinstance(value, list):
-                values[name] = json.dumps(value)
-        return self._connection.execute(statement.sqlite, values).fetchall()
+        """Execute a statement; return its rows."""
+        return self._connection.execute(statement.sqlite, _with_lists(values)).fetchall()
 
-    def many(self, statement: Statement, values: Iterable[Mapping[str, Any]]) -> None:
-        """Execute a statement once for each set of values."""
-        self._connection.executemany(statement.sqlite, values)
+    def run(self, statement: Statement, **values: Any) -> None:
+        """Execute a statement that has no rows."""
+        self._connection.execute(statement.sqlite, _with_lists(values))
+
+    def many(self, bulk: Bulk, rows: Sequence[Values]) -> None:
+        """Execute a statement for many rows."""
+        self._connection.executemany(bulk.sqlite, rows)
 
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
 
 
+_SETTINGS = (
+    # A process that hangs in a transaction holds a queue: not for longer than the others wait for it.
+    f"idle_in_transaction_session_timeout = {round(ANSWER_S * 1000)}",
+    f"lock_timeout = {round(BUSY_S * 1000)}",
+    # Every statement here finds its rows by an index. While a table is new, its statistics say otherwise, and a plan
+    # that was made then would be kept while the table grows.
+    "enable_seqscan = off",
+    "enable_hashjoin = off",
+    "enable_mergejoin = off",
+    "jit = off",
+)
+
+
 class PostgresqlLink:
-    """A connection to PostgreSQL."""
+    """A connection to PostgreSQL. A transaction's statements are sent on without waiting for each one's answer."""
 
     is_sqlite = False
 
@@ -122,35 +143,50 @@ class PostgresqlLink:
             keepalives_idle=round(ANSWER_S),
             tcp_user_timeout=round(ANSWER_S * 1000),
         )
-        self._cursor = self._connection.cursor(binary=True)
-        # A process that hangs in a transaction holds a queue: not for longer than the others wait for it.
-        self._cursor.execute(f"SET idle_in_transaction_session_timeout = {round(ANSWER_S * 1000)}")
-        self._cursor.execute(f"SET lock_timeout = {round(BUSY_S * 1000)}")
+        for setting in _SETTINGS:
+            self._connection.execute(f"SET {setting}".encode())
+        self._pipeline = ExitStack()
 
     def begin(self) -> None:
         """Begin a transaction."""
-        self._cursor.execute("BEGIN")
+        self._pipeline.enter_context(self._connection.pipeline())
+        self._connection.execute(b"BEGIN")
 
     def commit(self) -> None:
         """Keep what the transaction did."""
-        self._cursor.execute("COMMIT")
+        self._connection.execute(b"COMMIT")
+        self._pipeline.close()  # waits for the answers
 
     def rollback(self) -> None:
         """Undo what the transaction did."""
-        self._cursor.execute("ROLLBACK")
+        with suppress(psycopg.Error):
+            self._pipeline.close()  # tells again what went wrong
+        self._connection.execute(b"ROLLBACK")
 
     def rows(self, statement: Statement, **values: Any) -> Sequence[Row]:
-        """Execute a statement; return its rows, or none."""
-        self._cursor.execute(statement.postgresql, values)
-        return self._cursor.fetchall() if self._cursor.description else []
+        """Execute a statement; return its rows."""
+        return self._cursor().execute(statement.postgresql, values).fetchall()
 
-    def many(self, statement: Statement, values: Iterable[Mapping[str, Any]]) -> None:
-        """Execute a statement once for each set of values, all of them sent at once."""
-        self._cursor.executemany(statement.postgresql, values)
+    def run(self, statement: Statement, **values: Any) -> None:
+        """Execute a statement that has no rows."""
+        self._cursor().execute(statement.postgresql, values)
+
+    def many(self, bulk: Bulk, rows: Sequence[Values]) -> None:
+        """Execute a statement for many rows."""
+        self._cursor().execute(bulk.postgresql, {"rows": msgspec.json.encode(rows).decode()})
 
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+
+    def _cursor(self) -> "psycopg.Cursor[Row]":
+        """Return a cursor of a statement's own: its answer may come after the next one is sent."""
+        return self._connection.cursor(binary=True)
+
+
+def _with_lists(values: Values) -> Values:
+    """Return values as SQLite takes them: lists as JSON."""
+    return {name: json.dumps(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 def connect(database: Database) -> Link:

@@ -33,7 +33,7 @@ from stepscope.store.job_batches import (
     TidyTurns,
     perform,
 )
-from stepscope.store.links import Link
+from stepscope.store.links import Link, Row, Statement
 from stepscope.store.migration import migrate
 from stepscope.store.tables import JOB_CHANGES
 
@@ -52,6 +52,13 @@ class GetJob:
     job_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class GetResult:
+    """To read a result, or its digest."""
+
+    job_id: str
+
+
 class SqlJobs:
     """The `JobStore` in a database.
 
@@ -65,6 +72,7 @@ class SqlJobs:
         self._name = secrets.token_hex(8)
         self.writer = Desk(database, self._write, writes=True)
         self.reader = Desk(database, _read, writes=False)
+        self._surveyor = Desk(database, _read, writes=False)  # looks at whole queues, while others read
         self._bodies = Bodies(self.writer, self.reader, files)
         self._tidied_at = datetime.min.replace(tzinfo=UTC)
 
@@ -74,11 +82,13 @@ class SqlJobs:
         self._bodies.prepare()
         self.writer.start()
         self.reader.start()
+        self._surveyor.start()
 
     async def stop(self) -> None:
         """Finish what was asked for, and close the connections."""
         await self.writer.stop()
         await self.reader.stop()
+        await self._surveyor.stop()
         await self._database.close()
 
     async def changes(self) -> AsyncGenerator[JobChanges | None, None]:
@@ -111,8 +121,7 @@ class SqlJobs:
         """Return the result of a job that is done, as often as it is asked for."""
         if not _is_id(job_id):
             return None
-        rows = await self.reader.ask(lambda link: link.rows(job_rows.RESULT, id=job_id))
-        result, body = rows[0] if rows else (None, None)
+        result, body = await self.reader.ask(GetResult(job_id))
         if body is None:
             found: bytes | None = result
             return found
@@ -186,8 +195,14 @@ class SqlJobs:
 
     async def places(self, kind: str, job_ids: Sequence[str]) -> Sequence[int]:
         """Return the jobs' places in their queue: 1 is next, 0 is none. Looks at the whole queue, once for all."""
-        ids = [job_id for job_id in job_ids if _is_id(job_id)]
-        places = dict(await self.reader.ask(lambda link: link.rows(job_rows.PLACES, kind=kind, ids=ids)))
+        known = [job_id for job_id in job_ids if _is_id(job_id)]
+
+        def read(link: Link) -> dict[str, int]:
+            ids: dict[int, str] = dict(link.rows(job_rows.NUMBERS, ids=known))
+            places = link.rows(job_rows.PLACES, kind=kind, numbers=list(ids))
+            return {ids[number]: place for number, place in places}
+
+        places = await self._surveyor.ask(read)
         return [places.get(job_id, 0) for job_id in job_ids]
 
     async def put_worker(self, worker: Worker) -> None:
@@ -207,15 +222,30 @@ class SqlJobs:
 
 
 def _read(link: Link, requests: Sequence[Any]) -> Sequence[Any]:
-    """Answer what is asked at the same time: jobs by one statement for all."""
-    ids = list({request.job_id for request in requests if isinstance(request, GetJob)})
-    jobs = {row[1]: job_rows.job_of(row) for row in link.rows(job_rows.BY_ID, ids=ids)} if ids else {}
-    return [jobs.get(request.job_id) if isinstance(request, GetJob) else request(link) for request in requests]
+    """Answer what is asked at the same time: jobs by one statement for all, results by another."""
+    jobs = {row[1]: job_rows.job_of(row) for row in _named(link, job_rows.BY_ID, requests, GetJob)}
+    results = {row[0]: row[1:] for row in _named(link, job_rows.RESULTS, requests, GetResult)}
+
+    def answer(request: Any) -> Any:
+        match request:
+            case GetJob(job_id):
+                return jobs.get(job_id)
+            case GetResult(job_id):
+                return results.get(job_id, (None, None))
+            case _:
+                return request(link)
+
+    return [answer(request) for request in requests]
+
+
+def _named(link: Link, statement: Statement, requests: Sequence[Any], kind: type[GetJob | GetResult]) -> Sequence[Row]:
+    ids = list({request.job_id for request in requests if isinstance(request, kind)})
+    return link.rows(statement, ids=ids) if ids else []
 
 
 def _put(worker: Worker) -> Callable[[Link], None]:
     def put(link: Link) -> None:
-        link.rows(job_rows.PUT_WORKER, **job_rows.worker_row(worker))
+        link.run(job_rows.PUT_WORKER, **job_rows.worker_row(worker))
 
     return put
 

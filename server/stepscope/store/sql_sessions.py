@@ -28,7 +28,7 @@ class SqlSessions:
         row = {"digest": digest, "value": value, "expires_us": None if expires_at is None else microseconds(expires_at)}
 
         def put(link: Link) -> None:
-            link.rows(_PUT, **row)
+            link.run(_PUT, **row)
 
         await self._jobs.writer.ask(put)
 
