@@ -135,8 +135,8 @@ def example_query(contract: Contract, operation: dict[str, Any]) -> str:
     return "&".join(f"{name}={quote(str(example))}" for name, example in examples.items())
 
 
-async def test_examples_of_own_wires_are_answered_as_they_show(contract, lenet):
-    for method, path, operation in contract.own_wires():
+async def test_examples_of_the_mindspore_wire_are_answered_as_they_show(contract, lenet):
+    for method, path, operation in contract.own_wire("mindspore"):
         parameters = {
             each["name"]: each["schema"]["example"] for each in map(contract.resolve, operation["parameters"])
         }

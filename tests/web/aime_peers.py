@@ -18,13 +18,13 @@ LOGIN_AGAIN = "Client session authentication key not registered in API Server"
 ENVELOPE = ("cmd", "endpoint_name", "input_descriptions", "progress_output_descriptions", "final_output_descriptions")
 
 
-PLAIN = ssl.create_default_context()
+TLS = ssl.create_default_context()
 """Never used here, and made once: making one takes longer than a request."""
 
 
 def request(method: str, url: str, **more: Any) -> httpx2.Response:
     """Send a request on a connection of its own, as workers and clients do."""
-    return httpx2.request(method, url, **{"timeout": 30, "trust_env": False, "verify": PLAIN, **more})
+    return httpx2.request(method, url, **{"timeout": 30, "trust_env": False, "verify": TLS, **more})
 
 
 def get(url: str, **more: Any) -> httpx2.Response:

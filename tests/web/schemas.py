@@ -47,9 +47,9 @@ class Contract:
         """List method, path and operation, without those of tags that have a wire of their own."""
         return [(method, path, operation) for method, path, operation in self._all() if not self._is_own(operation)]
 
-    def own_wires(self) -> list[tuple[str, str, dict[str, Any]]]:
-        """List method, path and operation of the tags that have a wire of their own."""
-        return [(method, path, operation) for method, path, operation in self._all() if self._is_own(operation)]
+    def own_wire(self, tag: str) -> list[tuple[str, str, dict[str, Any]]]:
+        """List method, path and operation of a tag that has a wire of its own."""
+        return [(method, path, operation) for method, path, operation in self._all() if operation["tags"] == [tag]]
 
     def tags(self) -> set[str]:
         """The tags whose operations have handlers."""

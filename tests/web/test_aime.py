@@ -6,14 +6,16 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import httpx2
 import pytest
 
-from tests.web.aime_peers import LOGIN_AGAIN, PLAIN, Hung, Worker, Working, echo, post, request
-from tests.web.aime_served import ECHO, FILES, SERVER, Aime, serving
+from tests.web.aime_peers import LOGIN_AGAIN, TLS, Hung, Worker, Working, echo, post, request
+from tests.web.aime_served import ECHO, FILES, PLAIN, SERVER, Aime, serving
+from tests.web.schemas import Contract
 
 
 @pytest.fixture(scope="module")
@@ -413,7 +415,7 @@ def test_session_variables_come_back_with_the_cookie(aime: Aime) -> None:
     def count(worker: Worker, job: dict[str, Any]) -> None:
         worker.finish(job, text="x", counter=job["counter"] + 1)
 
-    with Working(worker, count), httpx2.Client(base_url=aime.url, verify=PLAIN) as browser:
+    with Working(worker, count), httpx2.Client(base_url=aime.url, verify=TLS) as browser:
         first = browser.post("/echo", json={"key": "key-alice"})
         assert "HttpOnly" in first.headers["set-cookie"]
         assert "counter" not in first.json()
@@ -610,6 +612,96 @@ def test_progress_is_streamed(aime: Aime) -> None:
     assert seen[-1]["job_result"]["text"] == "y"
     assert seen[-1]["success"] is True
     assert aime.get(f"/stream_progress?client_session_auth_key=x&job_id={quote(job_id)}").status_code == 401
+
+
+# --- pages --------------------------------------------------------------------------------------
+
+
+def test_pages_are_served_and_nothing_else(contract: Any, tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "README.md").write_text("# Hello\n\n| a |\n|---|\n| b |\n")
+    (tmp_path / "docs" / "style.scss").write_text("$c: red; p { color: $c }")
+    (tmp_path / "docs" / "plain.txt").write_text("plain")
+    (tmp_path / "docs" / "away").symlink_to(tmp_path / "secret.txt")
+    (tmp_path / "secret.txt").write_text("secret")
+    (tmp_path / "endpoints" / "paged").mkdir(parents=True)
+    (tmp_path / "endpoints" / "paged" / "page.html").write_text("<h1>{{ endpoint_title }}</h1>{{ ''.__class__ }}")
+    server = (
+        SERVER
+        + """
+[STATIC]
+"/" = { file = "README.md", compile = "md", css_file = "/docs/style.css" }
+"/docs" = { path = "docs", compile = "scss" }
+"""
+    )
+    page = PLAIN.replace('"plain"', '"paged"').replace(
+        "[OUTPUTS]", '[JINJA]\n"/pages/" = { file = "page.html" }\n[OUTPUTS]'
+    )
+    with serving(tmp_path, {"paged": page}, server) as aime:
+        assert "<h1>Hello</h1>" in aime.get("/").text
+        assert "<table>" in aime.get("/").text
+        assert "color: red" in aime.get("/docs/style.css").text
+        assert aime.get("/docs/plain.txt").text == "plain"
+        assert aime.get("/pages/").text.startswith("<h1>paged</h1>")
+        assert "class" not in aime.get("/pages/").text
+        for path in (
+            "/docs/../secret.txt",
+            "/docs/%2e%2e/secret.txt",
+            "/docs/..%2fsecret.txt",
+            "/docs/away",
+            "/docs/x",
+        ):
+            answer = aime.get(path)
+            assert answer.status_code == 404
+            assert "secret" not in answer.text.replace("secret.txt", "")
+        assert aime.post("/docs/plain.txt").status_code == 405
+        assert aime.get("/ui").status_code == 200
+
+
+# --- the contract -------------------------------------------------------------------------------
+
+
+def test_examples_are_answered_as_the_contract_says(contract: Contract, tmp_path: Path) -> None:
+    server = SERVER.replace('"key-alice"', '"a-key-for-clients"').replace('"wkey-echo"', '"a-key-for-workers"')
+    server = server.replace('fallback_model = "chatty"', "")
+    echo_endpoint = ECHO.replace("version = 3", "version = 1")
+    jobs: list[str] = []
+    with serving(tmp_path, FILES | {"echo": echo_endpoint}, server) as aime:
+        started = aime.post("/echo", {"key": "a-key-for-clients", "text": "x", "wait_for_result": False}).json()
+        jobs.append(started["job_id"])
+        session = aime.get("/echo/login?key=a-key-for-clients").json()["client_session_auth_key"]
+        chats = Worker(aime.url, "chat_jobs", "a-key-for-workers")
+        for method, path, operation in contract.own_wire("aime"):
+            told = operation["responses"]["200"]["content"]
+            [media] = told
+            body = example_of(contract, operation["requestBody"]["content"]) if "requestBody" in operation else None
+            if body is not None:
+                contract.validate(operation["requestBody"]["content"]["application/json"]["schema"], body)
+            contract.validate(told[media]["schema"], example_of(contract, told))
+            if media != "application/json":
+                continue
+            query = query_of(contract, operation).replace(JOB, quote(jobs[0])).replace(SESSION, session)
+            with Working(chats, chat):
+                url = f"{aime.url}{path.replace('{endpoint}', 'echo')}?{query}"
+                sent = json.loads(json.dumps(body).replace("6f0c4c5e-5c3b-4f7f-9a3e-6a8f1f3f9f10#12", jobs[0]))
+                bearer = {"authorization": "Bearer a-key-for-clients"}
+                answer = request(method, url, json=sent, headers=bearer)
+            assert answer.status_code == 200, f"{path}: {answer.text}"
+            contract.validate(told[media]["schema"], answer.json())
+
+
+JOB = quote("6f0c4c5e-5c3b-4f7f-9a3e-6a8f1f3f9f10#12")
+SESSION = "0b8f7a52-8a5e-4b5e-9d0e-0f6d7a0f3a11"
+
+
+def example_of(contract: Contract, content: dict[str, Any]) -> Any:
+    [media] = content.values()
+    return contract.resolve(media["examples"]["echo"])["value"]
+
+
+def query_of(contract: Contract, operation: dict[str, Any]) -> str:
+    named = [contract.resolve(each) for each in operation.get("parameters", [])]
+    return "&".join(f"{each['name']}={quote(each['schema']['example'])}" for each in named if each["in"] == "query")
 
 
 # --- the OpenAI layer ---------------------------------------------------------------------------

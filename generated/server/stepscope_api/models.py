@@ -173,8 +173,7 @@ class ClientKeyCheck(Struct, kw_only=True, gc=False):
 
     # Whether it does.
     success: bool
-    # Why not; null otherwise.
-    error: str | None | UnsetType = UNSET
+    error: Any | None | UnsetType = UNSET
 
 
 class ClientLogin(Struct, kw_only=True, gc=False):
@@ -182,8 +181,7 @@ class ClientLogin(Struct, kw_only=True, gc=False):
 
     # Whether the key may use the endpoint.
     success: bool
-    # The endpoint's version, if its configuration has one.
-    ep_version: Annotated[int, Meta(ge=0, le=2147483647)] | UnsetType = UNSET
+    ep_version: Any | None | UnsetType = UNSET
     # Stands for the key from now on.
     client_session_auth_key: str | UnsetType = UNSET
     # The key.
@@ -253,8 +251,7 @@ class EndpointAnswer(Struct, kw_only=True, gc=False):
     success: bool
     # The job.
     job_id: str | UnsetType = UNSET
-    # The endpoint's version, if its configuration has one.
-    ep_version: Annotated[int, Meta(ge=0, le=2147483647)] | UnsetType = UNSET
+    ep_version: Any | None | UnsetType = UNSET
     # Why the worker couldn't do it.
     error: str | UnsetType = UNSET
 
@@ -266,8 +263,7 @@ class EndpointCancelAnswer(Struct, kw_only=True, gc=False):
     success: bool
     # The job.
     job_id: str
-    # The endpoint's version, if its configuration has one.
-    ep_version: Annotated[int, Meta(ge=0, le=2147483647)] | UnsetType = UNSET
+    ep_version: Any | None | UnsetType = UNSET
     # Whether it is canceled now.
     canceled: bool
 
@@ -320,8 +316,7 @@ class EndpointProgress(Struct, kw_only=True, gc=False):
     success: bool
     # The job.
     job_id: str
-    # The endpoint's version, if its configuration has one.
-    ep_version: Annotated[int, Meta(ge=0, le=2147483647)] | UnsetType = UNSET
+    ep_version: Any | None | UnsetType = UNSET
     # `queued`, `processing` or `done`.
     job_state: str
     # `progress`, `progress_data`, `queue_position`, `estimate` in seconds, `num_workers_online`.

@@ -22,7 +22,7 @@ export interface ClientKeyCheck {
     /**
      * Why not; null otherwise.
      */
-    error?: string | null;
+    error?: any | null;
 }
 /**
  * Check if a given object implements the ClientKeyCheck interface.

@@ -20,9 +20,9 @@ export interface ClientLogin {
      */
     success: boolean;
     /**
-     * The endpoint's version, if its configuration has one.
+     * The endpoint's version, a number; null if its configuration has none.
      */
-    ep_version?: number;
+    ep_version?: any | null;
     /**
      * Stands for the key from now on.
      */

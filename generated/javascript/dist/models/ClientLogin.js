@@ -28,7 +28,7 @@ export function ClientLoginFromJSONTyped(json, ignoreDiscriminator) {
     }
     return {
         'success': json['success'],
-        'ep_version': json['ep_version'] == null ? undefined : json['ep_version'],
+        'ep_version': json['ep_version'] === undefined ? undefined : json['ep_version'] === null ? null : json['ep_version'],
         'client_session_auth_key': json['client_session_auth_key'] == null ? undefined : json['client_session_auth_key'],
         'key': json['key'] == null ? undefined : json['key'],
         'error': json['error'] == null ? undefined : json['error'],

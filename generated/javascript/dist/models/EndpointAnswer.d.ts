@@ -25,9 +25,9 @@ export interface EndpointAnswer {
      */
     job_id?: string;
     /**
-     * The endpoint's version, if its configuration has one.
+     * The endpoint's version, a number; null if its configuration has none.
      */
-    ep_version?: number;
+    ep_version?: any | null;
     /**
      * Why the worker couldn't do it.
      */

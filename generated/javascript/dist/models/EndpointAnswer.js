@@ -30,7 +30,7 @@ export function EndpointAnswerFromJSONTyped(json, ignoreDiscriminator) {
         ...json,
         'success': json['success'],
         'job_id': json['job_id'] == null ? undefined : json['job_id'],
-        'ep_version': json['ep_version'] == null ? undefined : json['ep_version'],
+        'ep_version': json['ep_version'] === undefined ? undefined : json['ep_version'] === null ? null : json['ep_version'],
         'error': json['error'] == null ? undefined : json['error'],
     };
 }

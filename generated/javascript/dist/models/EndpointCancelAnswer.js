@@ -33,7 +33,7 @@ export function EndpointCancelAnswerFromJSONTyped(json, ignoreDiscriminator) {
     return {
         'success': json['success'],
         'job_id': json['job_id'],
-        'ep_version': json['ep_version'] == null ? undefined : json['ep_version'],
+        'ep_version': json['ep_version'] === undefined ? undefined : json['ep_version'] === null ? null : json['ep_version'],
         'canceled': json['canceled'],
     };
 }

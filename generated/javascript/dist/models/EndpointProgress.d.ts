@@ -24,9 +24,9 @@ export interface EndpointProgress {
      */
     job_id: string;
     /**
-     * The endpoint's version, if its configuration has one.
+     * The endpoint's version, a number; null if its configuration has none.
      */
-    ep_version?: number;
+    ep_version?: any | null;
     /**
      * `queued`, `processing` or `done`.
      */

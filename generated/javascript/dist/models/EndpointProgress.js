@@ -33,7 +33,7 @@ export function EndpointProgressFromJSONTyped(json, ignoreDiscriminator) {
     return {
         'success': json['success'],
         'job_id': json['job_id'],
-        'ep_version': json['ep_version'] == null ? undefined : json['ep_version'],
+        'ep_version': json['ep_version'] === undefined ? undefined : json['ep_version'] === null ? null : json['ep_version'],
         'job_state': json['job_state'],
         'progress': json['progress'] == null ? undefined : json['progress'],
         'job_result': json['job_result'] == null ? undefined : json['job_result'],

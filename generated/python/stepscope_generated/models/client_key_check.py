@@ -17,7 +17,7 @@ import pprint
 import re  # noqa: F401
 import json
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from typing import Any, ClassVar, Dict, List, Optional
 from typing import Optional, Set
 from typing_extensions import Self
@@ -28,7 +28,7 @@ class ClientKeyCheck(BaseModel):
     Whether a key opens any endpoint.
     """ # noqa: E501
     success: StrictBool = Field(description="Whether it does.", json_schema_extra={"examples": [True]})
-    error: Optional[StrictStr] = Field(default=None, description="Why not; null otherwise.", json_schema_extra={"examples": ["The key isn't valid here"]})
+    error: Optional[Any] = Field(default=None, description="Why not; null otherwise.", json_schema_extra={"examples": ["The key isn't valid here"]})
     additional_properties: Dict[str, Any] = {}
     __properties: ClassVar[List[str]] = ["success", "error"]
 

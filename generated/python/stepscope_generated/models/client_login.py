@@ -19,7 +19,6 @@ import json
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
 from typing import Any, ClassVar, Dict, List, Optional
-from typing_extensions import Annotated
 from typing import Optional, Set
 from typing_extensions import Self
 from pydantic_core import to_jsonable_python
@@ -29,7 +28,7 @@ class ClientLogin(BaseModel):
     A session key, or why there is none.
     """ # noqa: E501
     success: StrictBool = Field(description="Whether the key may use the endpoint.", json_schema_extra={"examples": [True]})
-    ep_version: Optional[Annotated[int, Field(le=2147483647, strict=True, ge=0)]] = Field(default=None, description="The endpoint's version, if its configuration has one.", json_schema_extra={"examples": [1]})
+    ep_version: Optional[Any] = Field(default=None, description="The endpoint's version, a number; null if its configuration has none.", json_schema_extra={"examples": [1]})
     client_session_auth_key: Optional[StrictStr] = Field(default=None, description="Stands for the key from now on.", json_schema_extra={"examples": ["0b8f7a52-8a5e-4b5e-9d0e-0f6d7a0f3a11"]})
     key: Optional[StrictStr] = Field(default=None, description="The key.", json_schema_extra={"examples": ["a-key-for-clients"]})
     error: Optional[StrictStr] = Field(default=None, description="Why there is none.", json_schema_extra={"examples": ["The key isn't permitted to use the endpoint 'echo'"]})
@@ -81,6 +80,11 @@ class ClientLogin(BaseModel):
         if self.additional_properties is not None:
             for _key, _value in self.additional_properties.items():
                 _dict[_key] = _value
+
+        # set to None if ep_version (nullable) is None
+        # and model_fields_set contains the field
+        if self.ep_version is None and "ep_version" in self.model_fields_set:
+            _dict['ep_version'] = None
 
         return _dict
 

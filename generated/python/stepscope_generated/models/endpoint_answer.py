@@ -19,7 +19,6 @@ import json
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
 from typing import Any, ClassVar, Dict, List, Optional
-from typing_extensions import Annotated
 from typing import Optional, Set
 from typing_extensions import Self
 from pydantic_core import to_jsonable_python
@@ -30,7 +29,7 @@ class EndpointAnswer(BaseModel):
     """ # noqa: E501
     success: StrictBool = Field(description="Whether there is a result, or a job.", json_schema_extra={"examples": [True]})
     job_id: Optional[StrictStr] = Field(default=None, description="The job.", json_schema_extra={"examples": ["6f0c4c5e-5c3b-4f7f-9a3e-6a8f1f3f9f10#12"]})
-    ep_version: Optional[Annotated[int, Field(le=2147483647, strict=True, ge=0)]] = Field(default=None, description="The endpoint's version, if its configuration has one.", json_schema_extra={"examples": [1]})
+    ep_version: Optional[Any] = Field(default=None, description="The endpoint's version, a number; null if its configuration has none.", json_schema_extra={"examples": [1]})
     error: Optional[StrictStr] = Field(default=None, description="Why the worker couldn't do it.", json_schema_extra={"examples": ["out of memory"]})
     additional_properties: Dict[str, Any] = {}
     __properties: ClassVar[List[str]] = ["success", "job_id", "ep_version", "error"]
@@ -80,6 +79,11 @@ class EndpointAnswer(BaseModel):
         if self.additional_properties is not None:
             for _key, _value in self.additional_properties.items():
                 _dict[_key] = _value
+
+        # set to None if ep_version (nullable) is None
+        # and model_fields_set contains the field
+        if self.ep_version is None and "ep_version" in self.model_fields_set:
+            _dict['ep_version'] = None
 
         return _dict
 

@@ -19,7 +19,6 @@ import json
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
 from typing import Any, ClassVar, Dict, List, Optional
-from typing_extensions import Annotated
 from typing import Optional, Set
 from typing_extensions import Self
 from pydantic_core import to_jsonable_python
@@ -30,7 +29,7 @@ class EndpointProgress(BaseModel):
     """ # noqa: E501
     success: StrictBool = Field(description="Whether there is such a job.", json_schema_extra={"examples": [True]})
     job_id: StrictStr = Field(description="The job.", json_schema_extra={"examples": ["6f0c4c5e-5c3b-4f7f-9a3e-6a8f1f3f9f10#12"]})
-    ep_version: Optional[Annotated[int, Field(le=2147483647, strict=True, ge=0)]] = Field(default=None, description="The endpoint's version, if its configuration has one.", json_schema_extra={"examples": [1]})
+    ep_version: Optional[Any] = Field(default=None, description="The endpoint's version, a number; null if its configuration has none.", json_schema_extra={"examples": [1]})
     job_state: StrictStr = Field(description="`queued`, `processing` or `done`.", json_schema_extra={"examples": ["queued"]})
     progress: Optional[Dict[str, Any]] = Field(default=None, description="`progress`, `progress_data`, `queue_position`, `estimate` in seconds, `num_workers_online`.", json_schema_extra={"examples": [{"progress": 0, "progress_data": {}, "queue_position": 1, "estimate": -1, "num_workers_online": 0}]})
     job_result: Optional[Dict[str, Any]] = Field(default=None, description="The result, as in `EndpointAnswer`.", json_schema_extra={"examples": [{"success": True, "text": "hello"}]})
@@ -82,6 +81,11 @@ class EndpointProgress(BaseModel):
         if self.additional_properties is not None:
             for _key, _value in self.additional_properties.items():
                 _dict[_key] = _value
+
+        # set to None if ep_version (nullable) is None
+        # and model_fields_set contains the field
+        if self.ep_version is None and "ep_version" in self.model_fields_set:
+            _dict['ep_version'] = None
 
         return _dict
 

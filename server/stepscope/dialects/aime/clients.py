@@ -258,8 +258,8 @@ def progress_object(endpoint: Endpoint, job: Job, standing: Standing) -> dict[st
 def _public(endpoint: Endpoint, kept: Values) -> dict[str, Any]:
     names = {*endpoint.outputs, *TIMES, "error"}
     told = {name: value for name, value in kept.get("values", {}).items() if name in names}
-    if endpoint.provide_worker_meta_data:
-        told |= {"auth": kept.get("auth"), "worker_interface_version": kept.get("version")}
+    if endpoint.provide_worker_meta_data and kept.get("auth") is not None:
+        told |= {"auth": kept["auth"], "worker_interface_version": kept.get("version")}
     return told
 
 

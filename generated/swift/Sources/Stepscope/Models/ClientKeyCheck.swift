@@ -13,9 +13,9 @@ public struct ClientKeyCheck: Sendable, Codable, Hashable {
     /** Whether it does. */
     public var success: Bool
     /** Why not; null otherwise. */
-    public var error: String?
+    public var error: JSONValue?
 
-    public init(success: Bool, error: String? = nil) {
+    public init(success: Bool, error: JSONValue? = nil) {
         self.success = success
         self.error = error
     }

@@ -10,11 +10,10 @@ import Foundation
 /** A session key, or why there is none. */
 public struct ClientLogin: Sendable, Codable, Hashable {
 
-    public static let epVersionRule = NumericRule<Int>(minimum: 0, exclusiveMinimum: false, maximum: 2147483647, exclusiveMaximum: false, multipleOf: nil)
     /** Whether the key may use the endpoint. */
     public var success: Bool
-    /** The endpoint's version, if its configuration has one. */
-    public var epVersion: Int?
+    /** The endpoint's version, a number; null if its configuration has none. */
+    public var epVersion: JSONValue?
     /** Stands for the key from now on. */
     public var clientSessionAuthKey: String?
     /** The key. */
@@ -22,7 +21,7 @@ public struct ClientLogin: Sendable, Codable, Hashable {
     /** Why there is none. */
     public var error: String?
 
-    public init(success: Bool, epVersion: Int? = nil, clientSessionAuthKey: String? = nil, key: String? = nil, error: String? = nil) {
+    public init(success: Bool, epVersion: JSONValue? = nil, clientSessionAuthKey: String? = nil, key: String? = nil, error: String? = nil) {
         self.success = success
         self.epVersion = epVersion
         self.clientSessionAuthKey = clientSessionAuthKey

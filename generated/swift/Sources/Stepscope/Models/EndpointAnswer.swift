@@ -10,17 +10,16 @@ import Foundation
 /** The result, its outputs by name beside these, or the job&#39;s id for those who don&#39;t wait. */
 public struct EndpointAnswer: Sendable, Codable, Hashable {
 
-    public static let epVersionRule = NumericRule<Int>(minimum: 0, exclusiveMinimum: false, maximum: 2147483647, exclusiveMaximum: false, multipleOf: nil)
     /** Whether there is a result, or a job. */
     public var success: Bool
     /** The job. */
     public var jobId: String?
-    /** The endpoint's version, if its configuration has one. */
-    public var epVersion: Int?
+    /** The endpoint's version, a number; null if its configuration has none. */
+    public var epVersion: JSONValue?
     /** Why the worker couldn't do it. */
     public var error: String?
 
-    public init(success: Bool, jobId: String? = nil, epVersion: Int? = nil, error: String? = nil) {
+    public init(success: Bool, jobId: String? = nil, epVersion: JSONValue? = nil, error: String? = nil) {
         self.success = success
         self.jobId = jobId
         self.epVersion = epVersion
@@ -68,7 +67,7 @@ public struct EndpointAnswer: Sendable, Codable, Hashable {
 
         success = try container.decode(Bool.self, forKey: .success)
         jobId = try container.decodeIfPresent(String.self, forKey: .jobId)
-        epVersion = try container.decodeIfPresent(Int.self, forKey: .epVersion)
+        epVersion = try container.decodeIfPresent(JSONValue.self, forKey: .epVersion)
         error = try container.decodeIfPresent(String.self, forKey: .error)
         var nonAdditionalPropertyKeys = Set<String>()
         nonAdditionalPropertyKeys.insert("success")

@@ -10,17 +10,16 @@ import Foundation
 /** Whether the job was canceled; one that has ended stays as it is. */
 public struct EndpointCancelAnswer: Sendable, Codable, Hashable {
 
-    public static let epVersionRule = NumericRule<Int>(minimum: 0, exclusiveMinimum: false, maximum: 2147483647, exclusiveMaximum: false, multipleOf: nil)
     /** Whether there is such a job. */
     public var success: Bool
     /** The job. */
     public var jobId: String
-    /** The endpoint's version, if its configuration has one. */
-    public var epVersion: Int?
+    /** The endpoint's version, a number; null if its configuration has none. */
+    public var epVersion: JSONValue?
     /** Whether it is canceled now. */
     public var canceled: Bool
 
-    public init(success: Bool, jobId: String, epVersion: Int? = nil, canceled: Bool) {
+    public init(success: Bool, jobId: String, epVersion: JSONValue? = nil, canceled: Bool) {
         self.success = success
         self.jobId = jobId
         self.epVersion = epVersion

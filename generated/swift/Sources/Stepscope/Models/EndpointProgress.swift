@@ -10,13 +10,12 @@ import Foundation
 /** How far a job is; with its end, the result, as often as it is asked for. */
 public struct EndpointProgress: Sendable, Codable, Hashable {
 
-    public static let epVersionRule = NumericRule<Int>(minimum: 0, exclusiveMinimum: false, maximum: 2147483647, exclusiveMaximum: false, multipleOf: nil)
     /** Whether there is such a job. */
     public var success: Bool
     /** The job. */
     public var jobId: String
-    /** The endpoint's version, if its configuration has one. */
-    public var epVersion: Int?
+    /** The endpoint's version, a number; null if its configuration has none. */
+    public var epVersion: JSONValue?
     /** `queued`, `processing` or `done`. */
     public var jobState: String
     /** `progress`, `progress_data`, `queue_position`, `estimate` in seconds, `num_workers_online`. */
@@ -24,7 +23,7 @@ public struct EndpointProgress: Sendable, Codable, Hashable {
     /** The result, as in `EndpointAnswer`. */
     public var jobResult: [String: JSONValue]?
 
-    public init(success: Bool, jobId: String, epVersion: Int? = nil, jobState: String, progress: [String: JSONValue]? = nil, jobResult: [String: JSONValue]? = nil) {
+    public init(success: Bool, jobId: String, epVersion: JSONValue? = nil, jobState: String, progress: [String: JSONValue]? = nil, jobResult: [String: JSONValue]? = nil) {
         self.success = success
         self.jobId = jobId
         self.epVersion = epVersion
