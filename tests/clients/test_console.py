@@ -27,6 +27,17 @@ def test_it_prints_the_best_features_and_last_the_address_of_the_trace(server, f
     assert "20/20" in ran.stderr
 
 
+def test_a_list_can_be_a_job(server, files, samples, tmp_path, environment):
+    urls = write(tmp_path, *(f"{files}/{sample.name}" for sample in samples))
+    ran = run("--mlmodelscope_url", server, "--urls", urls, "--job", environment=environment | {"COLUMNS": "120"})
+    assert ran.returncode == 0, ran.stderr
+    *table, trace = ran.stdout.splitlines()
+    assert all(f" {place // 2} " in line for place, line in enumerate(table[1:]))
+    assert "/api/traces/" in trace
+    assert ran.stderr.startswith("job ")
+    assert "100%" in ran.stderr
+
+
 def test_all_the_old_options_are_taken_in_any_writing(server, files, samples, tmp_path, environment):
     urls = write(tmp_path, f"{files}/{samples[0].name}")
     options = {

@@ -17,6 +17,11 @@ def test_the_life_cycle(server, files, samples, environment):
     assert (ran.stdout, ran.returncode) == ("ok\n", 0), ran.stderr
 
 
+def test_jobs(server, files, samples, environment):
+    ran = node(environment, HERE / "jobs.mjs", server, files, samples[14])
+    assert (ran.stdout, ran.returncode) == ("ok\n", 0), ran.stderr
+
+
 def test_the_example_says_which_digit_it_is(server, samples, environment):
     ran = node(environment, ROOT / "clients/javascript/examples/predict.mjs", samples[14], server)
     assert ran.stdout.startswith("7 ("), ran.stderr

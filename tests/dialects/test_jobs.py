@@ -4,6 +4,12 @@ import asyncio
 
 import pytest
 
+from stepscope.app import build
+from stepscope.core.errors import StoreUnavailable
+from stepscope.store.memory_jobs import MemoryJobs
+from tests.web.asgi import Client
+from tests.web.servers import running
+
 
 @pytest.fixture(params=["memory:", "sqlite:"])
 async def client(serve, request, tmp_path):
@@ -227,6 +233,48 @@ async def test_a_job_whose_time_is_over_lapses(serve):
         assert (await ended(client, job["id"]))["state"] == "lapsed"
         reply = await client.get(f"/api/jobs/{job['id']}/result")
         assert (reply.status, reply.problem) == (409, "job-without-result")
+
+
+# --- beside others -------------------------------------------------------------------------------
+
+
+async def test_who_waits_for_an_answer_isnt_starved_by_jobs(client):
+    predictor = (await client.post("/api/predict/open", {"model_name": "slow"})).json()["id"]
+    jobs = [await submitted(client, tensors(*[1.0] * 640, model={"model_name": "slow"})) for _ in range(4)]
+    await began(client, jobs[-1]["id"])
+    reply = await client.post(
+        "/api/predict/tensors", {"predictor": {"id": predictor}, "tensors": tensors(2.0)["tensors"]}
+    )
+    assert reply.status == 200
+    for job in jobs:
+        assert await state_of(client, job["id"]) == "processing", "they take seconds yet"
+        await client.request("POST", f"/api/jobs/{job['id']}/cancel")
+
+
+async def test_a_job_waits_where_a_request_would_be_refused(serve):
+    async with serve(limits={"inputs": 40, "inputs_per_owner": 40}) as client:
+        predictor = (await client.post("/api/predict/open", {"model_name": "slow"})).json()["id"]
+        full = {"predictor": {"id": predictor}, "tensors": tensors(*[1.0] * 40)["tensors"]}
+        filling = asyncio.create_task(client.post("/api/predict/tensors", full))
+        await asyncio.sleep(0.05)
+        assert (await client.post("/api/predict/tensors", full)).status in (429, 503)
+        job = await submitted(client, tensors(*[1.0] * 80))
+        assert (await ended(client, job["id"]))["state"] == "done"
+        assert (await filling).status == 200
+
+
+async def test_without_its_database_the_server_says_so(settings, runtime, contract, monkeypatch):
+    async def away(*_):
+        raise StoreUnavailable
+
+    async with running(build(settings(), runtime)) as app:
+        client = Client(app.asgi, contract)
+        with monkeypatch.context() as patch:
+            patch.setattr(MemoryJobs, "add_job", away)
+            reply = await client.post("/api/jobs", tensors(1.0))
+            assert (reply.status, reply.problem) == (503, "store-unavailable")
+            assert int(reply.headers["retry-after"]) >= 1
+        assert (await ended(client, (await submitted(client, tensors(1.0)))["id"]))["state"] == "done"
 
 
 # --- cancelling ----------------------------------------------------------------------------------

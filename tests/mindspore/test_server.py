@@ -142,7 +142,7 @@ def test_configurations_that_cannot_be_started(tmp_path, models):
     assert start("bad") == "import bad.servable_config failed, division by zero"
     write(tmp_path / "models", "", "idle")
     assert "There is no method registered for servable" in start("idle")
-    write(tmp_path / "models", EMPTY, "new", versions=("newest",))
+    write(tmp_path / "models", DECLARING.format(file="m.pt2"), "new", versions=("newest",))
     assert "There is no valid version directory of models" in start("new")
     told = start("plain", version_number=2)
     assert told.startswith("There is no specified version directory of models, specified version number: 2")

@@ -23,7 +23,7 @@ def test_newman_runs_the_collection_green(server: Live, tmp_path: Path) -> None:
     report = run_newman(server, tmp_path / "report.json")
     failures = [failure["error"]["message"] for failure in report["failures"]]
     assert failures == []
-    assert {answer["response"]["code"] for answer in report["executions"]} == {200}
+    assert {answer["response"]["code"] for answer in report["executions"]} <= {200, 202}
     ran = operations() - operations("aime")  # which needs endpoints and workers; `tests/web/test_aime.py` has both
     assert len(report["executions"]) == len(ran)
     assert report["stats"]["assertions"]["total"] >= len(ran)
@@ -63,4 +63,6 @@ def routes(folder: Json) -> Iterator[Route]:
             yield from routes(item)
         else:
             parts = [re.sub(r"^:(.+)$", r"{\1}", part) for part in item["request"]["url"]["path"]]
-            yield item["request"]["method"], "/" + "/".join(parts)
+            path = "/" + "/".join(parts)
+            # Two parameters in one part are variables of the collection.
+            yield item["request"]["method"], re.sub(r"\{\{(\w+)\}\}", r"{\1}", path)

@@ -11,6 +11,8 @@ OPEN = "/api/predict/open"
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
+        ("DELETE", "/api/jobs", "GET, HEAD, POST"),
+        ("DELETE", "/api/jobs/j/cancel", "POST"),
         ("GET", OPEN, "POST"),
         ("PUT", OPEN, "POST"),
         ("DELETE", OPEN, "POST"),

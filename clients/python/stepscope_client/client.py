@@ -102,6 +102,8 @@ class Client:
         images: Iterable[Image | tuple[str, Image]] | None = None,
         tensors: object = None,
         dataset: tuple[str, str] | None = None,
+        framework: str = "*",
+        framework_version: str = "*",
         terms: Terms = Terms(),  # noqa: B008 - a frozen value
         **options: Unpack[Options],
     ) -> Job:
@@ -113,7 +115,7 @@ class Client:
         """
         fields = {
             **Inputs(urls=urls, images=images, tensors=tensors, dataset=dataset).to_wire(),
-            **_model(model, version),
+            **_model(model, version, framework, framework_version),
             **terms.to_wire(),
             "options": to_wire(options),
         }
@@ -185,7 +187,13 @@ class Client:
         return f"<Client of {self.url}>"
 
 
-def _model(model: str | Predictor, version: str) -> dict[str, Any]:
+def _model(model: str | Predictor, version: str, framework: str, framework_version: str) -> dict[str, Any]:
     if isinstance(model, Predictor):
         return {"predictor": wire.PredictorRef(id=model.id)}
-    return {"model": checked(wire.PredictorOpenRequest, {"model_name": model, "model_version": version})}
+    names = {
+        "model_name": model,
+        "model_version": version,
+        "framework_name": framework,
+        "framework_version": framework_version,
+    }
+    return {"model": checked(wire.PredictorOpenRequest, names)}

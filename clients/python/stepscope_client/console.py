@@ -15,6 +15,7 @@ from stepscope_client.client import Client
 from stepscope_client.errors import ClientError
 from stepscope_client.predictor import Predictor
 from stepscope_client.results import Answer
+from stepscope_client.results import trace_url as trace_address
 from stepscope_client.waterfall import draw, printable
 
 BEST = 3
@@ -46,6 +47,7 @@ def _option_name(name: str) -> str:
 @click.option("--trace_url", help="The tracing server, at port 16686.  [default: the server's host]")
 @click.option("--trace_level", default="STEP_TRACE", help="How deep the trace looks.")
 @click.option("--trace", "shows", is_flag=True, help="Draw the trace at the end.")
+@click.option("--job", "is_job", is_flag=True, help="Submit the list as a job, which outlives this command.")
 @click.option("--ca", type=click.Path(exists=True, dir_okay=False), help="The CA of an https server's certificate.")
 @click.option("--key", envvar="MLMODELSCOPE_KEY", help="The key for a server that asks for one; $MLMODELSCOPE_KEY.")
 def main(
@@ -59,28 +61,41 @@ def main(
     trace_url: str | None,
     trace_level: str,
     shows: bool,
+    is_job: bool,
     ca: str | None,
     key: str | None,
 ) -> None:
     """Predict the images whose URLs stand in a file, and print what the model sees in each."""
     urls = _read(file)
-    part = max(SMALLEST_PART, min(batch_size, LARGEST_PART))
     try:
-        with (
-            Client(mlmodelscope_url, key, ca=ca) as client,
-            client.open(
-                model_name,
-                model_version,
-                framework=framework_name,
-                framework_version=framework_version,
-                batch_size=batch_size,
-                trace_level=trace_level,
-            ) as predictor,
-        ):
-            answers = _predict(predictor, urls, part)
-            trace = predictor.trace_url(trace_url or _site(client.url))
-            predictor.close()
-            drawn = client.trace(predictor.trace_id) if shows else None
+        with Client(mlmodelscope_url, key, ca=ca) as client:
+            if is_job:
+                job = client.submit(
+                    model_name,
+                    model_version,
+                    urls=urls,
+                    framework=framework_name,
+                    framework_version=framework_version,
+                    feature_limit=BEST,
+                    batch_size=batch_size,
+                    trace_level=trace_level,
+                )
+                click.echo(f"job {job.id}", err=True)
+                answers, trace_id = list(job.wait(progress=True).result()), job.trace_id
+            else:
+                opened = client.open(
+                    model_name,
+                    model_version,
+                    framework=framework_name,
+                    framework_version=framework_version,
+                    batch_size=batch_size,
+                    trace_level=trace_level,
+                )
+                with opened as predictor:
+                    answers = _predict(predictor, urls, max(SMALLEST_PART, min(batch_size, LARGEST_PART)))
+                trace_id = predictor.trace_id
+            trace = trace_address(trace_url or _site(client.url), trace_id)
+            drawn = client.trace(trace_id) if shows else None
     except ClientError as fault:
         raise click.ClickException(str(fault)) from fault
     _show(urls, answers)

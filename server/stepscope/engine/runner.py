@@ -8,6 +8,7 @@ interrupts goes back to its queue.
 import asyncio
 import logging
 import os
+import secrets
 import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import aclosing, suppress
@@ -48,7 +49,8 @@ class Runner:
         self._work = work
         self._at_once = at_once
         self._ending = ending
-        self._name = f"{socket.gethostname()}:{os.getpid()}"
+        # Machines may share a name, and containers a process number.
+        self._name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._running: set[asyncio.Task[None]] = set()
         self._left = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []

@@ -7,6 +7,7 @@ on Connexion's public `RoutedMiddleware`. Decoding a body into its generated Str
 from __future__ import annotations
 
 import inspect
+import re
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -26,7 +27,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from stepscope.core.errors import InternalFailure, RouteNotFound, StepscopeError
+from stepscope.core.errors import InternalFailure, MethodNotAllowed, RouteNotFound, StepscopeError
 from stepscope.web.auth import Authenticator, BearerHandler
 from stepscope.web.context import HEADERS, KEY, trace_headers
 from stepscope.web.operation import CompiledOperation, log
@@ -187,7 +188,20 @@ async def _tell(request: ConnexionRequest, error: Exception) -> ConnexionRespons
 
 async def _tell_routing(request: ConnexionRequest, error: Exception) -> ConnexionResponse:
     assert isinstance(error, HTTPException)
-    return await _tell(request, from_routing(error, request.scope["method"], request.scope["path"]))
+    method, path = request.scope["method"], request.scope["path"]
+    if error.status_code == 405:  # the router names the methods of the first route alone
+        return await _tell(request, MethodNotAllowed(method, methods_at(path)))
+    return await _tell(request, from_routing(error, method, path))
+
+
+def methods_at(path: str) -> list[str]:
+    """Return the methods that the contract has for a path."""
+    found = {known.method for known in OPERATIONS.values() if re.fullmatch(_pattern(known.path), path)}
+    return sorted(found | {"HEAD"} if "GET" in found else found)
+
+
+def _pattern(path: str) -> str:
+    return re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path))
 
 
 async def _tell_fault(request: ConnexionRequest, error: Exception) -> ConnexionResponse:

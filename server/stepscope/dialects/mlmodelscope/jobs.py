@@ -89,7 +89,8 @@ class JobQueue:
         if key is not None and (job.kind != KIND or read_note(job).digest != digest):
             raise KeyReused(key)
         context.location = f"/api/jobs/{job.id}"
-        return write_job(job, await self._jobs.standing(job))
+        now = await self._jobs.get(job.id) or job  # it may have been begun meanwhile
+        return write_job(now, await self._jobs.standing(now))
 
     async def get_job(self, context: RequestContext, *, job_id: JobId) -> wire.Job:
         """Look at a job."""
