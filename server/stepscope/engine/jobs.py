@@ -20,7 +20,7 @@ from stepscope.core.ports import JobStore
 from stepscope.engine.job_cache import JobCache
 from stepscope.engine.job_callers import Callers
 from stepscope.engine.job_lines import Lines
-from stepscope.engine.job_workers import Workers
+from stepscope.engine.job_workers import Crew, Workers
 from stepscope.engine.signals import Signal
 
 log = logging.getLogger("stepscope.jobs")
@@ -152,9 +152,9 @@ class Jobs:
     async def standing(self, job: Job) -> Standing:
         """Return where a job stands in its queue."""
         place = await self._lines.place(job.kind, job.id) if job.state is JobState.QUEUED else 0
-        online = await self.workers(job.kind)
-        means = [worker.mean_s for worker in online if worker.mean_s is not None]
-        return Standing(place=place, estimate_s=_estimate_s(job, place, means, self._now()), workers_online=len(online))
+        now = self._now()
+        crew = await self._workers.crew(job.kind, now)
+        return Standing(place=place, estimate_s=_estimate_s(job, place, crew, now), workers_online=crew.online)
 
     async def waiting(self, kind: str) -> int:
         """Return how many jobs wait in a queue."""
@@ -344,14 +344,13 @@ async def _soon(changed: Signal) -> None:
             await changed.wait()
 
 
-def _estimate_s(job: Job, place: int, means: Sequence[float], now: datetime) -> float | None:
-    if not means or job.state.is_final:
+def _estimate_s(job: Job, place: int, crew: Crew, now: datetime) -> float | None:
+    if crew.mean_s is None or job.state.is_final:
         return None
-    mean_s = sum(means) / len(means)
     if job.state is JobState.QUEUED:
-        return mean_s * (place + 1) / len(means)
+        return crew.mean_s * (place + 1) / crew.measured
     assert job.claimed_at is not None
-    return max(0.0, mean_s - (now - job.claimed_at).total_seconds())
+    return max(0.0, crew.mean_s - (now - job.claimed_at).total_seconds())
 
 
 def _utc_now() -> datetime:
