@@ -51,6 +51,8 @@ class Route:
     methods: Collection[str]
     answer: Callable[[Call], Awaitable[Reply]]
     endpoint: Endpoint | None = None
+    waits: bool = False
+    """Whether an answer may take long, so that it is given up when its client goes away."""
 
 
 class AimeApp:
@@ -98,7 +100,8 @@ class AimeApp:
 
     async def _reply(self, route: Route, call: Call) -> Reply:
         _check_method(call.scope["method"], route.methods)
-        return await while_connected(route.answer(call), call.receive)
+        answer = route.answer(call)
+        return await while_connected(answer, call.receive) if route.waits else await answer
 
     # --- what there is ---------------------------------------------------------------------------
 
@@ -106,7 +109,7 @@ class AimeApp:
         routes = {
             "/worker_login": Route(("POST",), self._worker_login),
             "/worker_check_server_status": Route(("POST",), self._worker_status),
-            "/worker_job_request": Route(("POST",), self._worker_request),
+            "/worker_job_request": Route(("POST",), self._worker_request, waits=True),
             "/worker_job_progress": Route(BOTH, self._worker_progress),
             "/worker_job_result": Route(("POST",), self._worker_result),
             "/api/validate_key": Route(BOTH, self._validate_key),
@@ -122,7 +125,7 @@ class AimeApp:
     def _endpoint_routes(self, endpoint: Endpoint) -> list[tuple[str, Route]]:
         own = f"/{endpoint.name}"
         return [
-            (own, Route(endpoint.methods, self._request, endpoint)),
+            (own, Route(endpoint.methods, self._request, endpoint, waits=True)),
             (f"{own}/progress", Route(BOTH, self._progress, endpoint)),
             (f"{own}/login", Route(BOTH, self._login, endpoint)),
             (f"{own}/cancel", Route(BOTH, self._cancel, endpoint)),
@@ -134,7 +137,7 @@ class AimeApp:
         missing = ("responses", "audio/speech", "audio/transcriptions", "images/generations")
         return {
             "/v1/models": Route(BOTH, self._models),
-            "/v1/chat/completions": Route(BOTH, self._chat),
+            "/v1/chat/completions": Route(BOTH, self._chat, waits=True),
             **{f"/v1/{each}": Route(BOTH, self._not_implemented) for each in missing},
         }
 
