@@ -71,7 +71,7 @@ def test_the_log_of_a_process_is_one_line_a_record(tmp_path):
         line for line in told.splitlines() if re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ \S+: ", line)
     ]
     assert any(folder.name in record for record in records), told
-    assert not re.search(r"^\S+ \S+ (DEBUG|TRACE) (uvicorn|asyncio)", told, re.MULTILINE)
+    assert not re.search(r"^\S+ \S+ (DEBUG|TRACE) (uvicorn|asyncio|aiosqlite)", told, re.MULTILINE)
 
 
 def test_a_key_is_made_with_its_line_for_the_file():

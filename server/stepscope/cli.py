@@ -295,5 +295,5 @@ def _log_to_stderr(level: str, *, several: bool) -> None:
         logging.basicConfig(level=level.upper(), format=f"%(asctime)s %(levelname)s {name}: %(message)s")
     for talkative in ("connexion", "alembic"):
         logging.getLogger(talkative).setLevel(logging.WARNING)
-    for foreign in ("uvicorn", "asyncio"):
+    for foreign in ("uvicorn", "asyncio", "aiosqlite"):
         logging.getLogger(foreign).setLevel(max(logging.INFO, logging.getLogger().level))

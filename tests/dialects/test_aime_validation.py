@@ -140,7 +140,7 @@ JSON = st.recursive(
 def test_any_value_is_taken_or_refused(value: Any, kind: Type, convert: bool) -> None:
     if kind in (Type.AUDIO, Type.VIDEO):
         return
-    more = {"supported": ["a", 1]} if kind is Type.SELECTION else {}
+    more: dict[str, Any] = {"supported": ["a", 1]} if kind is Type.SELECTION else {}
     with suppress(Refusal):
         write_json(check(value, type=kind.value, auto_convert=convert, **more))
 
@@ -203,7 +203,11 @@ def opened(uri: str) -> Image.Image:
 
 def test_an_image_that_fits_is_handed_on_as_it_came() -> None:
     uri = pixel()
-    table = {"format": {"supported": ["PNG"]}, "color_space": {"supported": ["RGB"]}, "size": {"max": [4, 4]}}
+    table: dict[str, Any] = {
+        "format": {"supported": ["PNG"]},
+        "color_space": {"supported": ["RGB"]},
+        "size": {"max": [4, 4]},
+    }
     assert check(uri, type="image", **table) is uri
 
 

@@ -8,6 +8,7 @@ import json
 import ssl
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
@@ -18,6 +19,8 @@ LOGIN_AGAIN = "Client session authentication key not registered in API Server"
 ENVELOPE = ("cmd", "endpoint_name", "input_descriptions", "progress_output_descriptions", "final_output_descriptions")
 
 
+PATIENT_S = 60
+"""How long a client waits here; the original ones wait for ever, or for 300 s."""
 TLS = ssl.create_default_context()
 """Never used here, and made once: making one takes longer than a request."""
 
@@ -172,6 +175,7 @@ class Working:
                 for job in self.worker.ask(request_timeout=0.5):
                     self._work(self.worker, job)
         except BaseException as fault:
+            traceback.print_exc()  # whoever waits for its results won't get any
             self.failure = fault
 
 
@@ -237,7 +241,7 @@ class PythonClient:
 
     def _post(self, params: dict[str, Any], *, wait: bool) -> httpx2.Response:
         body = {**params, "client_session_auth_key": self.session, "key": self.key, "wait_for_result": wait}
-        return post(f"{self.url}/{self.endpoint}", json=body, timeout=None)
+        return post(f"{self.url}/{self.endpoint}", json=body, timeout=PATIENT_S)
 
     def _get(self, path: str, **query: Any) -> httpx2.Response:
         given = {name: value for name, value in query.items() if value is not None}
@@ -292,4 +296,4 @@ class JavaScriptClient:
 
     def _post(self, path: str, body: bytes) -> httpx2.Response:
         headers = {"content-type": "application/json; charset=utf-8"}
-        return post(self.url + path, content=body, headers=headers, timeout=None)
+        return post(self.url + path, content=body, headers=headers, timeout=PATIENT_S)

@@ -241,7 +241,7 @@ class Workers:
         return Report(job_id=job_id, worker=name, now=self._now(), percent=percent, progress=progress)
 
     async def _keep_result(self, told: Values) -> dict[str, Any]:
-        job = await self._jobs.get(str(told.get("job_id")))
+        job = await self._job_of(str(told.get("job_id")), _name(told))
         if job is None or job.kind != KIND + str(told["job_type"]):
             return _warning("There is no such job; it may have expired")
         if _name(told) != job.worker:
@@ -257,6 +257,18 @@ class Workers:
         )
         await self._roster.take_back(job.kind, job.worker, job.id, took_s)
         return dict(OK)
+
+    async def _job_of(self, job_id: str, name: str) -> Job | None:
+        """Return a job whose result has come.
+
+        What is known here of a job that was given out by another process can be some milliseconds old. So before a
+        worker is told that a job isn't its own, the store is asked: by a sign of life, which is answered from there.
+        """
+        job = await self._jobs.get(job_id)
+        if job is not None and job.worker == name:
+            return job
+        [job] = await self._jobs.report([Report(job_id=job_id, worker=name, now=self._now())])
+        return job
 
     async def _finish(self, job: Job, result: bytes) -> Job:
         try:
