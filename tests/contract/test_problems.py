@@ -42,6 +42,7 @@ SAMPLES: dict[type[errors.StepscopeError], errors.StepscopeError] = {
     errors.JobNotEnded: errors.JobNotEnded("queued"),
     errors.JobWithoutResult: errors.JobWithoutResult("failed", "The model is gone."),
     errors.JobQueueFull: errors.JobQueueFull(5),
+    errors.JobTooLarge: errors.JobTooLarge("input", 5),
     errors.Overloaded: errors.Overloaded(5),
     errors.TooManyRequests: errors.TooManyRequests(5),
     errors.ShuttingDown: errors.ShuttingDown(),
@@ -123,6 +124,8 @@ def test_what_isnt_in_the_table_is_told_as_a_fault_of_ours():
 def test_the_contracts_responses_are_the_tables(contract):
     entries = {entry.type: entry for entry in PROBLEMS.values()}
     for name, response in contract.document["components"]["responses"].items():
+        if MEDIA_TYPE not in response["content"]:  # a wire with errors of its own
+            continue
         for example in response["content"][MEDIA_TYPE]["examples"].values():
             told = contract.resolve(example)["value"]
             contract.validate({"$ref": "#/components/schemas/Problem"}, told)

@@ -61,7 +61,10 @@ def test_what_the_time_does():
 def test_when_the_time_does_something_next():
     assert JOB.due_at == seconds(100)
     assert replace(JOB, start_by=seconds(5)).due_at == seconds(5)
-    assert replace(JOB, start_by=seconds(5), attempts=1).due_at == seconds(100)
+    lost = timed(replace(HELD, start_by=seconds(5), lease_until=seconds(10)), seconds(12))
+    assert lost is not None
+    assert lost.state is JobState.QUEUED
+    assert lost.due_at == seconds(17)  # it waits anew, as long as at first
     assert HELD.due_at == seconds(10)
     assert replace(HELD, lease_until=seconds(200)).due_at == seconds(100)
     assert replace(HELD, state=JobState.DONE, ended_at=seconds(20)).due_at == seconds(70)
