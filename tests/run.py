@@ -16,11 +16,17 @@ def main() -> int:
         arguments += ["--deselect", "tests/browser"]
     if not _installed("postgresql", _postgresql):
         print("PostgreSQL isn't here and can't be installed: its tests are SKIPPED in this run.", flush=True)
+    if not _installed("ffmpeg", _ffmpeg):
+        print("ffmpeg isn't here and can't be installed: tests of sound and video are SKIPPED in this run.", flush=True)
     return subprocess.run([sys.executable, "-m", "pytest", *arguments], check=False).returncode
 
 
 def _chromium() -> bool:
     return shutil.which("chromium") is not None
+
+
+def _ffmpeg() -> bool:
+    return shutil.which("ffmpeg") is not None and shutil.which("ffprobe") is not None
 
 
 def _postgresql() -> bool:
