@@ -10,7 +10,8 @@ from pathlib import Path
 
 def main() -> int:
     """Return pytest's exit code."""
-    arguments = sys.argv[1:]
+    # Two at a time: much of the time is waiting for servers and browsers. More would starve those on a small machine.
+    arguments = ["-n", "2", "--dist", "loadfile", *sys.argv[1:]]
     if not _installed("chromium", _chromium):
         print("Chromium isn't here and can't be installed: the browser tests are LEFT OUT of this run.", flush=True)
         arguments += ["--deselect", "tests/browser"]
