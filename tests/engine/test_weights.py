@@ -161,7 +161,11 @@ def tarred(name: str) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("archive", [zipped("m.pt2"), zipped("all/m.pt2"), tarred("m.pt2"), tarred("./all/m.pt2")])
+@pytest.mark.parametrize(
+    "archive",
+    [zipped("m.pt2"), zipped("all/m.pt2"), tarred("m.pt2"), tarred("./all/m.pt2")],
+    ids=["zip", "zip with a folder", "tar", "tar with a folder"],
+)
 async def test_files_come_out_of_archives(folder: Path, cache: Path, archive: bytes) -> None:
     shelf = Shelf(a_zip=archive)
     wanted = manifest(
@@ -174,7 +178,11 @@ async def test_files_come_out_of_archives(folder: Path, cache: Path, archive: by
     assert len(shelf.asked) == 1
 
 
-@pytest.mark.parametrize("archive", [zipped("other"), b"no archive", zipped("m.pt2")[:-30], tarred("m.pt2")[:40]])
+@pytest.mark.parametrize(
+    "archive",
+    [zipped("other"), b"no archive", zipped("m.pt2")[:-30], tarred("m.pt2")[:40]],
+    ids=["of another file", "none", "zip cut short", "tar cut short"],
+)
 async def test_broken_archives_are_refused(folder: Path, cache: Path, archive: bytes) -> None:
     wanted = manifest(folder, base_url="https://example.org/a.zip", graph_path="m.pt2", is_archive=True)
     assert "archive" in await refused(Weights(Shelf(a_zip=archive), cache), wanted)
