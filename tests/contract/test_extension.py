@@ -65,7 +65,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in SOURCES:
         source = ROOT / name
         shutil.copytree(source, folder / name, ignore=leave_out) if source.is_dir() else shutil.copy(source, folder)
-    for hidden in (ROOT / "api" / "templates").glob("*/.openapi-generator-ignore"):
+    for hidden in [*(ROOT / "api").glob(".*.yaml"), *(ROOT / "api" / "templates").glob("*/.openapi-generator-ignore")]:
         shutil.copy(hidden, folder / hidden.relative_to(ROOT))
     (folder / "node_modules").symlink_to(ROOT / "node_modules")
     extend(folder)

@@ -149,8 +149,10 @@ class Desk:
 
     def _undo(self, link: Link) -> None:
         try:
-            link.rollback()
+            usable = link.rollback()
         except AWAY:
+            usable = False
+        if not usable:
             self._drop()
 
     def _lose(self, fault: Exception, count: int) -> Sequence[StoreUnavailable]:

@@ -55,8 +55,8 @@ class Link(Protocol):
     def commit(self) -> None:
         """Keep what the transaction did."""
 
-    def rollback(self) -> None:
-        """Undo what the transaction did."""
+    def rollback(self) -> bool:
+        """Undo what the transaction did; return whether the connection is still open."""
 
     def rows(self, statement: Statement, **values: Any) -> Sequence[Row]:
         """Execute a statement; return its rows."""
@@ -94,10 +94,11 @@ class SqliteLink:
         """Keep what the transaction did; it is on the disk then."""
         self._connection.execute("COMMIT")
 
-    def rollback(self) -> None:
+    def rollback(self) -> bool:
         """Undo what the transaction did."""
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
+        return True
 
     def rows(self, statement: Statement, **values: Any) -> Sequence[Row]:
         """Execute a statement; return its rows."""
@@ -157,11 +158,15 @@ class PostgresqlLink:
         self._connection.execute(b"COMMIT")
         self._pipeline.close()  # waits for the answers
 
-    def rollback(self) -> None:
-        """Undo what the transaction did."""
+    def rollback(self) -> bool:
+        """Undo what the transaction did, by closing the connection.
+
+        The driver takes statements for prepared that came after the one that failed, and that the server passed over.
+        """
         with suppress(psycopg.Error):
             self._pipeline.close()  # tells again what went wrong
-        self._connection.execute(b"ROLLBACK")
+        self._connection.close()
+        return False
 
     def rows(self, statement: Statement, **values: Any) -> Sequence[Row]:
         """Execute a statement; return its rows."""
