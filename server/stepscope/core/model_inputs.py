@@ -1,6 +1,7 @@
 """Whether values can be a model's inputs: bytes and type count, the shape follows from them."""
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
@@ -31,10 +32,7 @@ def wanted(spec: ImageSpec | TensorSpec) -> Wanted:
     dimensions = input_shape(spec)
     known = tuple([length for length in dimensions or () if length is not None])
     fixed = known if dimensions is not None and len(known) == len(dimensions) else None
-    size_bytes = dtype.itemsize
-    for length in known:
-        size_bytes *= length
-    return Wanted(spec, dtype, dimensions, fixed, size_bytes)
+    return Wanted(spec, dtype, dimensions, fixed, dtype.itemsize * prod(known))
 
 
 def as_inputs(values: Values, inputs: tuple[Wanted, ...], instance: int) -> tuple[Array | Frame, ...]:

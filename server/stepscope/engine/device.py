@@ -23,6 +23,7 @@ from stepscope.core.predictions import Array
 from stepscope.core.rankings import Ranking
 from stepscope.core.recording import BatchRecord, Recorder
 from stepscope.core.steps import NAMES, Step
+from stepscope.engine.deliveries import deliver
 
 log = logging.getLogger("stepscope.device")
 
@@ -162,20 +163,7 @@ class Device:
             if run.remaining == 0:
                 finished.append(run)
         if finished:
-            self._deliver(finished)
-
-    def _deliver(self, runs: list[Run]) -> None:
-        assert self._loop is not None
-        try:
-            self._loop.call_soon_threadsafe(_resolve, runs)
-        except RuntimeError:  # the loop was closed while the batch ran: nobody waits
-            log.debug("answers of %d runs came after the end", len(runs))
-
-
-def _resolve(runs: list[Run]) -> None:
-    for run in runs:
-        if not run.future.done():
-            run.future.set_result(None)
+            deliver(finished, self._loop)
 
 
 def _kind(array: Array | Frame) -> Hashable:

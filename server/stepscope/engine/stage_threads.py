@@ -16,6 +16,7 @@ from stepscope.core.recording import Recorder, TagValue
 from stepscope.core.servables import CALL_MODEL, CallModel, StageFailed, Values
 from stepscope.core.stage_calls import Call, Outcome, call
 from stepscope.core.steps import NAMES, Step
+from stepscope.engine.deliveries import deliver
 
 log = logging.getLogger("stepscope.stages")
 
@@ -121,14 +122,7 @@ class StageThreads:
                 if run.remaining == 0:
                     finished.append(run)
         if finished:
-            self._deliver(finished)
-
-    def _deliver(self, runs: list[StageRun]) -> None:
-        assert self._loop is not None
-        try:
-            self._loop.call_soon_threadsafe(_resolve, runs)
-        except RuntimeError:  # the loop was closed while the function ran: nobody waits
-            log.debug("%d runs came after the end", len(runs))
+            deliver(finished, self._loop)
 
 
 def _outcomes(batch: list[_Ticket]) -> list[Outcome]:
@@ -151,9 +145,3 @@ def _note(batch: list[_Ticket], outcomes: list[Outcome], started: float, ended: 
             told["error"] = str(outcome)
         recorder.note(NAMES[Step.QUEUE], ticket.entered, started, place)
         recorder.note(ticket.lane.name, started, ended, place, told)
-
-
-def _resolve(runs: list[StageRun]) -> None:
-    for run in runs:
-        if not run.future.done():
-            run.future.set_result(None)

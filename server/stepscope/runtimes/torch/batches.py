@@ -140,7 +140,7 @@ def run_batch(run: Run, sizes: BatchSizes, staging: Staging, batch: Sequence[Inp
     """Run the inputs in as few calls as the model allows; the same length and order come back."""
     found: list[Outputs] = []
     for part, layers in _run_parts(run, sizes, staging, batch):
-        arrays = [_array(tensor) for tensor in layers]
+        arrays = [as_array(tensor) for tensor in layers]
         found += [tuple([array[place, ...] for array in arrays]) for place in range(len(part))]
     return found
 
@@ -183,8 +183,8 @@ def _run_once(run: Run, part: Sequence[Inputs], staging: Staging) -> Tensors:
     return layers
 
 
-def _array(tensor: torch.Tensor) -> Array:
-    # numpy has no bfloat16.
+def as_array(tensor: torch.Tensor) -> Array:
+    """Return a tensor of any device as an array; bfloat16, which numpy doesn't have, as float32."""
     tensor = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
     array: Array = (tensor if tensor.device.type == "cpu" else tensor.cpu()).numpy()
     return array

@@ -15,12 +15,12 @@ import torch
 from stepscope.core.frames import arrays_of
 from stepscope.core.manifests import BatchSpec, OutputSpec, TensorSpec
 from stepscope.core.ports import Arrays, Inputs, Outputs
-from stepscope.core.predictions import Array, TraceLevel
+from stepscope.core.predictions import TraceLevel
 from stepscope.core.rankings import Ranking, ranked
 from stepscope.core.recording import BatchRecord
 from stepscope.core.tuning import EAGER, Choice, Execution, Form, Way
 from stepscope.runtimes.torch.background import Job
-from stepscope.runtimes.torch.batches import Module, Run
+from stepscope.runtimes.torch.batches import Module, Run, as_array
 from stepscope.runtimes.torch.executions import Example, build, eager
 from stepscope.runtimes.torch.faults import LoadFault
 from stepscope.runtimes.torch.memory import give_back, size_bytes
@@ -98,7 +98,7 @@ class UnbatchedModel:
         tensors = [torch.from_numpy(np.array(array)) for array in inputs]
         if self._device.type != "cpu":
             tensors = [tensor.to(self._device) for tensor in tensors]
-        return tuple([_array(tensor) for tensor in self._run_model(tuple(tensors))])
+        return tuple([as_array(tensor) for tensor in self._run_model(tuple(tensors))])
 
 
 def _frozen(model: Module, device: torch.device, inputs: tuple[TensorSpec, ...], batch: BatchSpec) -> Run | None:
@@ -141,9 +141,3 @@ def _groups(batch: Sequence[Arrays], shared: tuple[int, ...], size: int | None) 
     for places in groups.values():
         for start in range(0, len(places), size or len(places)):
             yield places[start : start + (size or len(places))]
-
-
-def _array(tensor: torch.Tensor) -> Array:
-    tensor = tensor.float() if tensor.dtype == torch.bfloat16 else tensor  # numpy has no bfloat16
-    array: Array = (tensor if tensor.device.type == "cpu" else tensor.cpu()).numpy()
-    return array
