@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from stepscope.settings import Settings
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 # A shell ignores SIGINT for what it starts in the background, and so would every process that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Tests don't time: a busy machine is slow, and right.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 Serve = Callable[..., contextlib.AbstractAsyncContextManager["Client"]]
 

@@ -489,7 +489,8 @@ def _aime(settings: Settings, engine: Engine, jobs: Jobs, sessions: SessionStore
     if not options.endpoints and options.server_config is None:
         return None
     configured = aime_configuration.load(options.endpoints, options.server_config)
-    return Aime(configured, jobs, sessions, ModelRuns(configured, engine, jobs, _write_feature), __version__)
+    runs = ModelRuns(configured, engine, jobs, _write_feature)
+    return Aime(configured, jobs, sessions, runs, __version__, attempts=settings.jobs.attempts)
 
 
 def _write_feature(feature: Feature) -> object:

@@ -56,6 +56,28 @@ def test_what_was_acknowledged_outlives_a_server_that_is_killed(tmp_path: Path, 
             assert client.request(text="again")["text"] == "again!"
 
 
+def test_what_a_killed_server_gave_out_is_given_again_to_a_worker_that_has_nothing(tmp_path, options) -> None:
+    """Otherwise a job whose worker never got it waits until the worker has been silent for minutes."""
+    with process(*options, cwd=tmp_path) as first:
+        client, worker = PythonClient(first.address), Worker(first.address)
+        lost = client.start(text="lost")
+        worker.take()
+        busy = Worker(first.address, name="busy")
+        held = client.start(text="held")
+        [in_hand] = busy.take()
+        busy.report(in_hand, 10, None)
+        first.signal(signal.SIGKILL)
+        first.ended()
+    with process(*options, cwd=tmp_path) as second:
+        assert busy.ask(request_timeout=1) == []
+        [job] = worker.take()
+        assert job["job_id"] == lost
+        worker.finish(job, text="found")
+        assert client.poll(lost)["job_result"]["text"] == "found"
+        assert client.poll(held)["job_state"] == "processing", "its worker was heard of"
+        assert second.address == first.address
+
+
 def test_any_of_several_processes_serves_any_job(tmp_path: Path, options: list[str]) -> None:
     """S31."""
     with process(*options, "--processes", "2", cwd=tmp_path) as server:

@@ -123,6 +123,9 @@ class JobStore(Protocol):
     async def list_jobs(self, owner: str, state: JobState | None, count: int, before: str | None) -> Sequence[Job]:
         """Return an owner's jobs, the newest first, from the one after `before` on."""
 
+    async def held_jobs(self, kind: str) -> Sequence[Job]:
+        """Return the jobs of a queue that workers hold. Looks at the whole queue."""
+
     async def claim_jobs(self, claim: Claim) -> Sequence[tuple[Job, bytes]]:
         """Give a worker the jobs whose turn it is, with their payloads; each job to one worker alone."""
 

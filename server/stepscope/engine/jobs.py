@@ -192,6 +192,10 @@ class Jobs:
                 except TimeoutError:
                     return []
 
+    async def held(self, kind: str) -> Sequence[Job]:
+        """Return the jobs of a queue that workers hold. Looks at the whole queue."""
+        return await self._store.held_jobs(kind)
+
     async def release(self, job_id: str, worker: str) -> None:
         """Put back a job that the worker never got, as if it hadn't been claimed."""
         await self._told(self._store.release_job(job_id, worker), self._tell)

@@ -92,6 +92,11 @@ class MemoryJobs:
         ]
         return found[:count]
 
+    async def held_jobs(self, kind: str) -> Sequence[Job]:
+        """Return the jobs of a queue that workers hold."""
+        jobs = [entry.job for entry in self._entries.values()]
+        return [job for job in jobs if job.kind == kind and job.state is JobState.PROCESSING]
+
     async def claim_jobs(self, claim: Claim) -> Sequence[tuple[Job, bytes]]:
         """Give a worker the jobs whose turn it is, with their payloads."""
         waiting = [entry for entry in self._in_line(claim.kind) if entry.job.overdue(claim.now) is None]

@@ -144,6 +144,11 @@ class SqlJobs:
         jobs: Sequence[Job] = await self.reader.ask(read)
         return jobs
 
+    async def held_jobs(self, kind: str) -> Sequence[Job]:
+        """Return the jobs of a queue that workers hold. Looks at the whole queue."""
+        rows = await self._surveyor.ask(lambda link: link.rows(job_rows.HELD, kind=kind))
+        return [job_rows.job_of(row) for row in rows]
+
     async def claim_jobs(self, claim: Claim) -> Sequence[tuple[Job, bytes]]:
         """Give a worker the jobs whose turn it is, with their payloads; each job to one worker alone."""
         given = []

@@ -1,76 +1,116 @@
 """Clients that submit jobs and wait for them, whatever becomes of the servers; they note what was promised to them."""
 
 import asyncio
+import base64
 import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import quote
 
 import aiohttp
+from yarl import URL
 
-from tests.system.crash.worker import work
+from stepscope.settings import BUILTIN
+from tests.system.crash.worker import KIND, work
 
+KEY = "a-key-for-clients"
 PAUSE_S = 0.05
-LARGE_BYTES = 200_000
+LARGE = 100_000
+SAMPLES = sorted((Path(BUILTIN) / "lenet" / "samples").glob("*_label?.png"))
 
 
 @dataclass(slots=True)
 class Promised:
-    """What all clients were told."""
+    """What all clients were told, and what was wrong with it."""
 
-    jobs: dict[str, str] = field(default_factory=dict)
-    """The id that was acknowledged, by key."""
-    payloads: dict[str, bytes] = field(default_factory=dict)
+    aime: set[str] = field(default_factory=set)
+    native: set[str] = field(default_factory=set)
     wrong: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
-class Client:
-    """A client that has one job at a time, under keys of its own."""
+class Asker:
+    """Asks any of the servers until one answers."""
 
-    name: str
-    ports: list[int]
+    session: aiohttp.ClientSession
+    ports: Sequence[int]
     drawn: random.Random
     promised: Promised
 
-    async def run(self, session: aiohttp.ClientSession, stop: asyncio.Event) -> None:
-        """Submit jobs and see them done, one after another."""
-        number = 0
-        while not stop.is_set():
-            await self._one(session, f"{self.name}-{number}")
-            number += 1
-
-    async def _one(self, session: aiohttp.ClientSession, key: str) -> None:
-        size = LARGE_BYTES if self.drawn.random() < 0.05 else self.drawn.randrange(1, 2000)
-        payload = self.drawn.randbytes(size)
-        _, content = await self._asked(session, "POST", f"/jobs?key={key}", payload)
-        job_id = content["id"]
-        self.promised.jobs[key], self.promised.payloads[key] = job_id, payload
-        state = content["state"]
-        while state != "done":
-            wait_s = self.drawn.choice((0, 0, 2))
-            _, content = await self._asked(session, "GET", f"/jobs/{job_id}?wait_s={wait_s}")
-            state = content["state"]
-            if state not in ("queued", "processing", "done"):
-                self.promised.wrong.append(f"{job_id} is {state}")
-                return
-            if state != "done" and not wait_s:
-                await asyncio.sleep(PAUSE_S)
-        _, result = await self._asked(session, "GET", f"/jobs/{job_id}/result", is_json=False)
-        if result != work(payload):
-            self.promised.wrong.append(f"{job_id} has another result")
-
-    async def _asked(
-        self, session: aiohttp.ClientSession, method: str, path: str, body: bytes = b"", *, is_json: bool = True
-    ) -> tuple[int, Any]:
-        """Ask any server until one answers."""
+    async def ask(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Any:
         while True:
+            url = f"http://127.0.0.1:{self.drawn.choice(self.ports)}{path}"
             try:
-                port = self.drawn.choice(self.ports)
-                async with session.request(method, f"http://127.0.0.1:{port}{path}", data=body or None) as answer:
+                async with self.session.request(method, URL(url, encoded=True), json=body, headers=headers) as answer:
                     if answer.status < 300:
-                        return answer.status, (await answer.json() if is_json else await answer.read())
-                    if answer.status != 503:
-                        self.promised.wrong.append(f"{path} was answered with {answer.status}")
+                        return await answer.json()
+                    assert answer.status == 503, f"{path} was answered {answer.status}: {await answer.text()}"
             except (aiohttp.ClientError, OSError, TimeoutError):
                 pass
             await asyncio.sleep(PAUSE_S)
+
+    async def pause(self) -> None:
+        await asyncio.sleep(self.drawn.choice((0.02, 0.1, 0.3)))
+
+
+class Client(Protocol):
+    """A client that has one job at a time."""
+
+    async def one(self, ask: Asker, name: str) -> None:
+        """Submit a job and see it done."""
+
+
+class AimeClient:
+    """Polls on aime's wire, for what workers do."""
+
+    async def one(self, ask: Asker, name: str) -> None:
+        text = f"{name} " + "x" * (LARGE if ask.drawn.random() < 0.05 else ask.drawn.randrange(1000))
+        submitted = await ask.ask("POST", f"/{KIND}", {"text": text, "key": KEY, "wait_for_result": False})
+        job_id = submitted["job_id"]
+        ask.promised.aime.add(job_id)
+        poll = f"/{KIND}/progress?key={KEY}&job_id={quote(job_id)}"
+        while (told := await ask.ask("GET", poll))["job_state"] != "done":
+            if told["job_state"] not in ("queued", "processing"):
+                ask.promised.wrong.append(f"{job_id} is {told}")
+                return
+            await ask.pause()
+        again = await ask.ask("GET", poll)
+        if not told["job_result"].get("text") == again["job_result"].get("text") == work(text):
+            ask.promised.wrong.append(f"{job_id} has another result: {told['job_result'].get('error')}")
+
+
+class NativeClient:
+    """Has a digit recognised by the server's own engine; says each thing twice."""
+
+    async def one(self, ask: Asker, name: str) -> None:
+        sample = ask.drawn.choice(SAMPLES)
+        job = {
+            "kind": "images",
+            "model": {"model_name": "lenet"},
+            "images": [{"id": "digit", "data": base64.b64encode(sample.read_bytes()).decode()}],
+            "options": {"feature_limit": 1},
+        }
+        first, second = [await ask.ask("POST", "/api/jobs", job, {"idempotency-key": name}) for _ in range(2)]
+        job_id = first["id"]
+        ask.promised.native.add(job_id)
+        if second["id"] != job_id:
+            ask.promised.wrong.append(f"{name} has two jobs")
+        while (state := (await ask.ask("GET", f"/api/jobs/{job_id}"))["state"]) != "done":
+            if state not in ("queued", "processing"):
+                ask.promised.wrong.append(f"{job_id} is {state}")
+                return
+            await ask.pause()
+        result = await ask.ask("GET", f"/api/jobs/{job_id}/result")
+        [label] = [answer["features"][0]["classification"]["label"] for answer in result["responses"]]
+        if f"label{label}" not in sample.name:
+            ask.promised.wrong.append(f"{job_id} is taken for {label} and is {sample.name}")
+
+
+async def run(client: Client, name: str, ask: Asker, stop: asyncio.Event) -> None:
+    """Have one job after another done."""
+    number = 0
+    while not stop.is_set():
+        await client.one(ask, f"{name}-{number}")
+        number += 1

@@ -23,7 +23,14 @@ class Aime:
     """What the wire asks, by who asks."""
 
     def __init__(
-        self, configuration: Configuration, jobs: Jobs, sessions: SessionStore, runs: ModelRuns, version: str
+        self,
+        configuration: Configuration,
+        jobs: Jobs,
+        sessions: SessionStore,
+        runs: ModelRuns,
+        version: str,
+        *,
+        attempts: int,
     ) -> None:
         self.configuration = configuration
         self._runs = runs
@@ -36,7 +43,7 @@ class Aime:
             Type.VIDEO: Ffmpeg("video"),
         }
         media = Media(workshops, configuration.server.limits)
-        self.clients = Clients(configuration, jobs, Sessions(sessions), media, self._workroom)
+        self.clients = Clients(configuration, jobs, Sessions(sessions), media, self._workroom, attempts)
         self.workers = Workers(configuration, jobs, self._roster, version)
         self.chats = Chats(configuration, self.clients)
         self._stopping = False

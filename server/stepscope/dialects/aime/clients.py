@@ -44,6 +44,7 @@ class Clients:
         sessions: Sessions,
         media: validation.MediaChecker,
         workroom: Workroom,
+        attempts: int,
         now: Callable[[], datetime] | None = None,
     ) -> None:
         self._endpoints = configuration.endpoints
@@ -51,6 +52,7 @@ class Clients:
         self._sessions = sessions
         self._media = media
         self._workroom = workroom
+        self._attempts = attempts
         self._now = now or (lambda: datetime.now(UTC))
         self._keys = tuple({key for each in self._endpoints.values() for key in each.client_keys})
 
@@ -114,7 +116,7 @@ class Clients:
         variables = await self._sessions.variables(endpoint, cookie)
         whole = {**variables, **values, "wait_for_result": waits}
         try:
-            return await self._jobs.submit(new_job(endpoint, client, whole, now=self._now()))
+            return await self._jobs.submit(new_job(endpoint, client, whole, attempts=self._attempts, now=self._now()))
         except JobQueueFull:
             raise _full(endpoint) from None
 

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from stepscope.core.errors import MalformedBody
-from stepscope.core.jobs import ATTEMPTS, Job, NewJob, Worker
+from stepscope.core.jobs import Job, NewJob, Worker
 from stepscope.dialects.aime.endpoints import Endpoint
 
 Values = Mapping[str, Any]
@@ -55,7 +55,7 @@ def read_object(data: bytes | None) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def new_job(endpoint: Endpoint, owner: str, values: Values, *, now: Any) -> NewJob:
+def new_job(endpoint: Endpoint, owner: str, values: Values, *, attempts: int, now: Any) -> NewJob:
     """Return a job of an endpoint as it is submitted."""
     queueing = timedelta(seconds=endpoint.max_time_in_queue_s)
     return NewJob(
@@ -67,7 +67,7 @@ def new_job(endpoint: Endpoint, owner: str, values: Values, *, now: Any) -> NewJ
         created_at=now,
         start_by=now + queueing,
         expires_at=now + queueing + timedelta(seconds=RUN_S),
-        max_attempts=ATTEMPTS,
+        max_attempts=attempts,
         max_waiting=endpoint.max_queue_length,
         lease_s=endpoint.job_inactivity_timeout_s,
         keep_s=endpoint.result_lifetime_s,

@@ -17,6 +17,7 @@ from stepscope.dialects.aime.endpoints import KIND, Configuration, Endpoint
 from stepscope.dialects.aime.keys import digest, is_among
 from stepscope.dialects.aime.records import kept_progress, kept_result, number, read_object
 from stepscope.dialects.aime.roster import Roster
+from stepscope.dialects.aime.undelivered import Undelivered
 from stepscope.engine.jobs import Jobs
 
 Values = Mapping[str, Any]
@@ -71,6 +72,7 @@ class Workers:
         self._roster = roster
         self._version = version
         self._now = now or (lambda: datetime.now(UTC))
+        self._undelivered = Undelivered(jobs, self._now)
         self._stopping = asyncio.Event()
         self._renewed_s: dict[tuple[str, str], float] = {}
 
@@ -116,7 +118,9 @@ class Workers:
             return Offer({"cmd": "error", "msg": "The worker's name (auth) is missing"})
         try:
             await self._roster.see(endpoint, name, told, free=_count(told.get("max_job_batch")))
-            await self._renew(endpoint, name)
+            at_work = self._roster.at_work(endpoint.kind, name)
+            await self._undelivered.settle(endpoint.kind, name, is_idle=not at_work)
+            await self._renew(endpoint, name, at_work)
             return await self._offer(endpoint, name, await self._claim(endpoint, name, told))
         except StoreUnavailable:
             await asyncio.sleep(AWAY_S)
@@ -173,10 +177,9 @@ class Workers:
             raise NotWelcome(_trouble(endpoint))
         return endpoint
 
-    async def _renew(self, endpoint: Endpoint, name: str) -> None:
+    async def _renew(self, endpoint: Endpoint, name: str, at_work: Sequence[str]) -> None:
         """Take a request as a sign of life of the jobs that its worker is at, unless there was one just now."""
         now_s = asyncio.get_running_loop().time()
-        at_work = self._roster.at_work(endpoint.kind, name)
         pause_s = min(RENEW_S, endpoint.job_inactivity_timeout_s / 4)
         if not at_work or now_s - self._renewed_s.get((endpoint.kind, name), -RENEW_S) < pause_s:
             return
