@@ -12,17 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import msgspec
 import psutil
-from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from stepscope import __version__
 from stepscope.core.admission import AdmissionLimits
 from stepscope.core.errors import ServableInvalid, TraceNotFound
 from stepscope.core.manifests import Manifest
 from stepscope.core.ports import Counts, Runtime, SessionStore
-from stepscope.core.predictions import DeviceRef, Feature, ModelRef
+from stepscope.core.predictions import DeviceRef, ModelRef
 from stepscope.core.spans import Trace
 from stepscope.core.tuning import Execution, TuningOptions
 from stepscope.dialects.aime import configuration as aime_configuration
@@ -37,7 +35,7 @@ from stepscope.dialects.mlmodelscope.jobs import JobQueue, JobTerms
 from stepscope.dialects.mlmodelscope.predict import Predict
 from stepscope.dialects.mlmodelscope.registry import Registry
 from stepscope.dialects.mlmodelscope.responses import Responses
-from stepscope.dialects.mlmodelscope.wire import write_feature
+from stepscope.dialects.mlmodelscope.wire import write_json_feature
 from stepscope.dialects.system import System
 from stepscope.dialects.traces import TraceQueries
 from stepscope.engine import configurations
@@ -70,6 +68,7 @@ from stepscope.web.aime import AimeApp
 from stepscope.web.aime_pages import AimePages
 from stepscope.web.auth import Authenticator
 from stepscope.web.contract import contract_app, load_document, without_own_wires
+from stepscope.web.cors import with_cors
 from stepscope.web.gate import Gate
 from stepscope.web.metrics import Metrics
 from stepscope.web.mindspore import MindsporeApp
@@ -213,7 +212,7 @@ def build(settings: Settings, runtime: Runtime | None = None, tallies: Tallies |
     )
     return App(
         root=root,
-        asgi=_with_cors(root, origins),
+        asgi=with_cors(root, origins),
         engine=engine,
         tracer=tracer,
         servables=servables,
@@ -234,7 +233,7 @@ def build_worker(settings: Settings, identity: Identity, work: WorkerOptions, ru
     )
     lasting = settings.model_copy(update={"predict": settings.predict.model_copy(update={"lease_s": FOR_EVER_S})})
     engine = _engine(lasting, runtime, fetcher, catalog, MemoryStore())
-    predictions = Predictions(engine, catalog, fetcher, work.asked, _write_feature)
+    predictions = Predictions(engine, catalog, fetcher, work.asked, write_json_feature)
     return Worker(Calls(work.server, identity, work.tls), predictions, work.batch)
 
 
@@ -489,12 +488,7 @@ def _aime(settings: Settings, engine: Engine, jobs: Jobs, sessions: SessionStore
     if not options.endpoints and options.server_config is None:
         return None
     configured = aime_configuration.load(options.endpoints, options.server_config)
-    return Aime(configured, jobs, sessions, ModelRuns(configured, engine, jobs, _write_feature), __version__)
-
-
-def _write_feature(feature: Feature) -> object:
-    """Return a feature as JSON has it, in the native wire's form."""
-    return msgspec.to_builtins(write_feature(feature))
+    return Aime(configured, jobs, sessions, ModelRuns(configured, engine, jobs, write_json_feature), __version__)
 
 
 def _start_aime(aime: Aime | None) -> None:
@@ -578,29 +572,3 @@ def _fetch_limits(settings: Settings) -> FetchLimits:
 def _any_name(settings: Settings, auth: Authenticator) -> bool:
     """A key can't be had by a page that only borrowed this machine's address."""
     return auth.required or settings.server.insecure
-
-
-def _with_cors(root: Root, origins: list[str]) -> ASGIApp:
-    if not origins:
-        return root
-    exposed = [
-        "X-B3-Traceid",
-        "X-B3-Spanid",
-        "X-B3-Parentspanid",
-        "X-B3-Sampled",
-        "X-Request-Id",
-        "Retry-After",
-        "Location",
-        "X-Tensor-Shape",
-        "X-Tensor-Dtype",
-    ]
-    cors = CORSMiddleware(
-        root, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=["*"], expose_headers=exposed
-    )
-
-    async def place(scope: Scope, receive: Receive, send: Send) -> None:
-        """Leave a wire that any page may call to answer browsers itself."""
-        is_open = scope["type"] == "http" and root.is_open(scope["method"], scope["path"])
-        await (root if is_open else cors)(scope, receive, send)
-
-    return place
