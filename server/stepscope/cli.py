@@ -88,7 +88,6 @@ def _serve(loaded: settings.Settings) -> int:
     """Serve until a signal comes, and return the exit code."""
     from stepscope.app.listening import at_configured_address, tls_context
     from stepscope.app.records import prepare
-    from stepscope.app.server import build
     from stepscope.web import serve as web
 
     loaded = at_configured_address(loaded)
@@ -103,6 +102,9 @@ def _serve(loaded: settings.Settings) -> int:
     ready = f"Stepscope {__version__} listens on {url} (Swagger UI: {url}/ui)"
     if loaded.server.processes > 1:
         return _serve_several(loaded, sockets, ready)
+
+    from stepscope.app.server import build  # the parent of several processes does without it
+
     built = build(loaded)
     _tell(ready)
     limit_s = loaded.server.shutdown_s
