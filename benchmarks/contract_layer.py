@@ -19,7 +19,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from stepscope.app import contract_path
+from stepscope.app.contract import contract_path
 from stepscope.web.auth import Authenticator
 from stepscope.web.contract import contract_app, load_document
 from stepscope.web.gate import Gate

@@ -93,7 +93,7 @@ def _times(step: Step, texts: Sequence[str], batch: int, seconds: float) -> list
 
 def _server(subject: Any) -> Step:
     """Run as the server does, by the same functions."""
-    from stepscope.app import tuning_options
+    from stepscope.app.runtime import tuning_options
     from stepscope.codecs import octets
     from stepscope.codecs.features import classes
     from stepscope.codecs.images import decode, preprocess

@@ -33,14 +33,14 @@ def contract() -> Iterator[Contract]:
     """The contract. Read once and found valid once, which is most of what it takes to build a server."""
     from connexion.spec import OpenAPISpecification
 
-    from stepscope import app
+    from stepscope.app import server
     from tests.web.schemas import Contract
 
     judge = Contract()
     OpenAPISpecification.from_dict(judge.document)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(OpenAPISpecification, "_validate_spec", lambda self, spec: None)
-        patch.setattr(app, "load_document", lambda path: judge.document)
+        patch.setattr(server, "load_document", lambda path: judge.document)
         yield judge
 
 
@@ -98,7 +98,7 @@ def settings(models: Path, tmp_path: Path) -> Callable[..., Settings]:
 @pytest.fixture
 def serve(settings: Callable[..., Settings], runtime: Loading, contract: Contract) -> Serve:
     """Start a server with some settings, for the length of an `async with`."""
-    from stepscope.app import build
+    from stepscope.app.server import build
     from tests.web.asgi import Client
     from tests.web.servers import running
 

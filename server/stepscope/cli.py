@@ -86,22 +86,26 @@ def serve(
 
 def _serve(loaded: settings.Settings) -> int:
     """Serve until a signal comes, and return the exit code."""
-    from stepscope import app
+    from stepscope.app.listening import at_configured_address, tls_context
+    from stepscope.app.records import prepare
     from stepscope.web import serve as web
 
-    loaded = app.at_configured_address(loaded)
-    tls = app.tls_context(loaded)
+    loaded = at_configured_address(loaded)
+    tls = tls_context(loaded)
     sock = web.listen(loaded.server.host, loaded.server.port)
     address, port = sock.getsockname()[:2]
     loaded = settings.bound(loaded, port)
     sockets = [sock, *web.listen_where_free(loaded.server.host, loaded.traces.jaeger_port)]
-    app.prepare(loaded)
+    prepare(loaded)
     shown = f"[{address}]" if ":" in address else address
     url = f"{'https' if tls else 'http'}://{shown}:{port}"
     ready = f"Stepscope {__version__} listens on {url} (Swagger UI: {url}/ui)"
     if loaded.server.processes > 1:
         return _serve_several(loaded, sockets, ready)
-    built = app.build(loaded)
+
+    from stepscope.app.server import build  # the parent of several processes does without it
+
+    built = build(loaded)
     _tell(ready)
     limit_s = loaded.server.shutdown_s
     server = web.make_server(built.asgi, built.root, drain=built.drain, shutdown_s=limit_s, tls=tls)
@@ -118,19 +122,20 @@ def _serve_several(loaded: settings.Settings, sockets: list[socket.socket], read
 
 def _serve_as(member: Member) -> int:
     """Serve as one of several, with the settings that the parent has read."""
-    from stepscope import app
+    from stepscope.app.listening import tls_context
+    from stepscope.app.server import build
     from stepscope.web import serve as web
     from stepscope.web.tallies import Tallies
 
     told = json.loads(member.message)
     loaded = settings.Settings.model_validate(told["settings"])
-    built = app.build(loaded, tallies=Tallies(Path(told["folder"]), member.index))
+    built = build(loaded, tallies=Tallies(Path(told["folder"]), member.index))
     server = web.make_server(
         built.asgi,
         built.root,
         drain=built.drain,
         shutdown_s=loaded.server.shutdown_s,
-        tls=app.tls_context(loaded),
+        tls=tls_context(loaded),
         member=member,
     )
     server.run(list(member.sockets))
@@ -172,7 +177,7 @@ def worker(
     log_level: str,
 ) -> None:
     """Run a server's jobs with a model here, until a signal stops it: then its jobs are finished first."""
-    from stepscope import app
+    from stepscope.app.worker import WorkerOptions, build_worker
     from stepscope.worker.calls import Identity
     from stepscope.worker.predictions import Asked
 
@@ -183,13 +188,13 @@ def worker(
     name = f"{socket.gethostname()}#{os.getpid()}_1x{model}"
     try:
         loaded = settings.load(config, {"models": {"folders": list(folders) or None}}, os.environ)
-        work = app.WorkerOptions(
+        work = WorkerOptions(
             server=server,
             asked=Asked(model=ref, input=input_name, output=output_name, feature_limit=feature_limit),
             batch=batch,
             tls=ssl.create_default_context(cafile=ca) if ca else None,
         )
-        asyncio.run(_work(app.build_worker(loaded, Identity(auth=name, job_type=job_type, auth_key=auth_key), work)))
+        asyncio.run(_work(build_worker(loaded, Identity(auth=name, job_type=job_type, auth_key=auth_key), work)))
     except StepscopeError as fault:
         raise click.ClickException(str(fault)) from fault
     except ssl.SSLError as fault:
@@ -219,7 +224,8 @@ def key(name: str) -> None:
 @click.argument("trace_id")
 def trace(config: Path | None, level: str, trace_id: str) -> None:
     """Draw the trace TRACE_ID of this machine's server, which needn't run."""
-    from stepscope import app, waterfall
+    from stepscope import waterfall
+    from stepscope.app.traces import find_trace
 
     try:
         deepest = TraceLevel[level.upper().removesuffix("_TRACE") + "_TRACE"]
@@ -228,7 +234,7 @@ def trace(config: Path | None, level: str, trace_id: str) -> None:
             f"known are {', '.join(each.name for each in TraceLevel)}", param_hint="--level"
         ) from None
     try:
-        waterfall.draw(app.find_trace(settings.load(config, {}, os.environ), trace_id), Console(), deepest)
+        waterfall.draw(find_trace(settings.load(config, {}, os.environ), trace_id), Console(), deepest)
     except StepscopeError as fault:
         raise click.ClickException(str(fault)) from fault
 
@@ -245,11 +251,11 @@ def models() -> None:
 @click.argument("name")
 def tune(config: Path | None, folders: tuple[Path, ...], force: bool, name: str) -> None:
     """Try the ways in which the model NAME can run here, and print what was measured."""
-    from stepscope import app
+    from stepscope.app import runtime
 
     try:
         loaded = settings.load(config, {"models": {"folders": list(folders) or None}}, os.environ)
-        manifest, execution = app.tune(loaded, name, force=force)
+        manifest, execution = runtime.tune(loaded, name, force=force)
     except StepscopeError as fault:
         raise click.ClickException(str(fault)) from fault
     _print_execution(str(manifest), execution)

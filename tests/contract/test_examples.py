@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from stepscope.app import build
+from stepscope.app.server import build
 from stepscope.settings import Settings
 from tests.web.asgi import Client
 from tests.web.schemas import Contract

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from stepscope.app import build
+from stepscope.app.server import build
 from stepscope.core.errors import StoreUnavailable
 from stepscope.store.memory_jobs import MemoryJobs
 from tests.web.asgi import Client

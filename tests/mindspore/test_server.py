@@ -6,7 +6,7 @@ import threading
 import httpx2
 import pytest
 
-from stepscope.app import build
+from stepscope.app.server import build
 from stepscope.core.predictions import DeviceRef
 from stepscope.mindspore import server
 from stepscope.mindspore.deployment import Deployment

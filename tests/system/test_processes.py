@@ -203,9 +203,9 @@ def is_cut_off(served: Process, predictor: str) -> None:
 
 def test_when_children_cant_start_the_parent_fails(tmp_path, contract):
     broken = (
-        "import sys\nfrom stepscope import app, cli\n"
+        "import sys\nfrom stepscope import cli\nfrom stepscope.app import server\n"
         "def build(settings, **more): raise RuntimeError('it must not start')\n"
-        "app.build = build\ncli.main()\n"
+        "server.build = build\ncli.main()\n"
     )
     import tests.web.served as harness
 

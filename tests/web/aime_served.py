@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx2
 
-from stepscope.app import App, build
+from stepscope.app.server import App, build
 from stepscope.runtimes.echo import EchoRuntime
 from stepscope.settings import Settings
 from tests.web.aime_peers import JavaScriptClient, PythonClient, Worker, get, post

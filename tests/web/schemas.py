@@ -12,7 +12,7 @@ from jsonschema import Draft4Validator, FormatChecker
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT4
 
-from stepscope.app import contract_path
+from stepscope.app.contract import contract_path
 from stepscope.web.contract import load_document
 
 HERE = "urn:contract"

@@ -16,15 +16,16 @@ from typing import Any
 
 import httpx2
 
-from stepscope.app import App
+from stepscope.app.server import App
 from stepscope.web.serve import make_server
 
 ECHO = """
 import sys
-from stepscope import app, cli
+from stepscope import cli
+from stepscope.app import server
 from stepscope.runtimes.echo import EchoRuntime
-build = app.build
-app.build = lambda settings, **more: build(settings, EchoRuntime(), **more)
+build = server.build
+server.build = lambda settings, **more: build(settings, EchoRuntime(), **more)
 cli.main()
 """
 """The command over the echo runtime: without torch it starts in a moment."""

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from stepscope.app import App
+from stepscope.app.server import App
 from stepscope.runtimes.echo import EchoModel, EchoRuntime
 
 RAW = "inputs: [{type: raw, parameters: {element_type: float32}}]\noutput: {type: raw}\n"

@@ -11,7 +11,7 @@ import httpx2
 import psutil
 import pytest
 
-from stepscope.app import build
+from stepscope.app.server import build
 from stepscope.web.connection import Connection
 from tests.web.served import listening, raw, received
 

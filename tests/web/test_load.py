@@ -129,7 +129,7 @@ async def test_many_requests_at_once_get_their_own_answers(client):
 
 
 async def test_a_server_that_stops_takes_nothing_new(settings, runtime, contract):
-    from stepscope.app import build
+    from stepscope.app.server import build
     from tests.web.asgi import Client
     from tests.web.servers import running
 

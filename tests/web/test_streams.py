@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from stepscope.app import build
+from stepscope.app.server import build
 from stepscope.engine import following
 from stepscope.web import streams
 from stepscope.web.streams import encode, send_events

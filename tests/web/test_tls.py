@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from stepscope.app import build, tls_context
+from stepscope.app.listening import tls_context
+from stepscope.app.server import build
 from stepscope.core.errors import SettingsInvalid
 from stepscope.web import serve
 from stepscope.web.connection import Connection

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from stepscope.app import WorkerOptions, build_worker
+from stepscope.app.worker import WorkerOptions, build_worker
 from stepscope.core.errors import ModelNotFound
 from stepscope.core.predictions import ModelRef
 from stepscope.runtimes.echo import EchoRuntime

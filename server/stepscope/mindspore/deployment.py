@@ -13,7 +13,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from stepscope import app, settings
+from stepscope import settings
+from stepscope.app.listening import tls_context
+from stepscope.app.server import App, build
 from stepscope.core.errors import ModelUnavailable, ServableInvalid, SettingsInvalid
 from stepscope.core.predictions import DeviceRef
 from stepscope.engine import configurations
@@ -39,7 +41,7 @@ class Running:
     """A server on its thread."""
 
     settings: settings.Settings
-    app: app.App
+    app: App
     server: serve.Server
     thread: threading.Thread
 
@@ -47,7 +49,7 @@ class Running:
 class Deployment:
     """Starts a server with the first servable or listener, and stops it."""
 
-    def __init__(self, build: Callable[[settings.Settings], app.App] = app.build) -> None:
+    def __init__(self, build: Callable[[settings.Settings], App] = build) -> None:
         self._build = build
         self._running: Running | None = None
         self._directories: dict[str, Path] = {}
@@ -70,7 +72,7 @@ class Deployment:
         if self._listens:
             raise native("RESTful server is already running")
         try:
-            context = app.tls_context(running.settings) if tls is None else _context(tls)
+            context = tls_context(running.settings) if tls is None else _context(tls)
         except SettingsInvalid as fault:
             raise native(str(fault)) from fault
         try:
@@ -122,7 +124,7 @@ class Deployment:
                 )
         return directories
 
-    def _read(self, built: app.App, configs: Sequence[ServableStartConfig]) -> list[Version]:
+    def _read(self, built: App, configs: Sequence[ServableStartConfig]) -> list[Version]:
         """Import the configurations; what is said twice of a version counts together."""
         versions: dict[tuple[str, int], Version] = {}
         for config in configs:
@@ -181,7 +183,7 @@ class Deployment:
             self.stop()
 
 
-def _started(build: Callable[[settings.Settings], app.App]) -> Running:
+def _started(build: Callable[[settings.Settings], App]) -> Running:
     try:
         loaded = settings.load(None, OPTIONS, os.environ)
     except SettingsInvalid as fault:
@@ -198,7 +200,7 @@ def _started(build: Callable[[settings.Settings], app.App]) -> Running:
     return Running(settings=loaded, app=built, server=server, thread=thread)
 
 
-async def _load(built: app.App, versions: Sequence[Version], directories: dict[str, Path]) -> None:
+async def _load(built: App, versions: Sequence[Version], directories: dict[str, Path]) -> None:
     for version in versions:
         name = version.servable.name
         try:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 from msgspec import UNSET, UnsetType
 from PIL import Image
@@ -154,6 +155,11 @@ def write_feature(feature: Feature) -> wire.Feature:
         written.metadata = dict(feature.metadata)
     setattr(written, field, value)
     return written
+
+
+def write_json_feature(feature: Feature) -> object:
+    """Return a feature as JSON has it, with the payload that its type names."""
+    return msgspec.to_builtins(write_feature(feature))
 
 
 def _classification(feature: Feature) -> wire.Feature:
