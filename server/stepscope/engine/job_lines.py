@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 SHARE = 20
 """A reading is followed by a pause so many times as long, within these bounds: long queues take longer to read."""
-SHORTEST_S, LONGEST_S = 0.02, 1.0
+SHORTEST_S, LONGEST_S = 0.05, 1.0
 ASKED_S = 5.0
 """A job that wasn't asked for so long is left out of the next reading."""
 

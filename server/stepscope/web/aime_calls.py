@@ -50,9 +50,12 @@ class Call:
     @property
     def cookie(self) -> str:
         """The browser's session."""
+        given = self.headers.get(b"cookie")
+        if given is None:
+            return ""
         cookies: SimpleCookie = SimpleCookie()
         with suppress(CookieError):
-            cookies.load(self.headers.get(b"cookie", b"").decode("latin-1"))
+            cookies.load(given.decode("latin-1"))
         return cookies["session"].value if "session" in cookies else ""
 
     @property

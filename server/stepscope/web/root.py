@@ -90,7 +90,10 @@ class Root:
         return wire is not None and not wire.guarded
 
     def _wire(self, method: str, path: str) -> Wire | None:
-        return next((wire for wire in self._wires if wire.owns(method, path)), None)
+        for wire in self._wires:
+            if wire.owns(method, path):
+                return wire
+        return None
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
