@@ -691,6 +691,7 @@ def test_pages_are_served_and_nothing_else(contract: Any, tmp_path: Path) -> Non
         assert "<table>" in aime.get("/").text
         assert "color: red" in aime.get("/docs/style.css").text
         assert aime.get("/docs/plain.txt").text == "plain"
+        assert aime.get("/docs/plain.txt").headers["access-control-allow-origin"] == "*"
         assert aime.get("/pages/").text.startswith("<h1>paged</h1>")
         assert "class" not in aime.get("/pages/").text
         for path in (
