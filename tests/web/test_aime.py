@@ -587,6 +587,12 @@ def test_paths_are_taken_as_workers_and_clients_write_them(aime: Aime) -> None:
     assert aime.get("/api/echo").json() == aime.get("/api/endpoints/echo").json()
 
 
+def test_an_endpoint_takes_no_path_of_the_wires_own(contract: Any, tmp_path: Path) -> None:
+    with serving(tmp_path, {"e": PLAIN.replace('"plain"', '"endpoints"')}) as aime:
+        assert aime.get("/api/endpoints").json() == {"endpoints": ["endpoints"]}
+        assert aime.get("/api/endpoints/endpoints").json()["name"] == "endpoints"
+
+
 def test_an_endpoint_is_described(aime: Aime) -> None:
     told = aime.get("/api/endpoints/echo").json()
     assert told["name"] == "echo"

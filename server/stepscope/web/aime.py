@@ -120,7 +120,8 @@ class AimeApp:
         if self._aime.configuration.server.openai.enabled:
             routes |= self._openai_routes()
         for endpoint in self._aime.configuration.endpoints.values():
-            routes |= {path: each for path, each in self._endpoint_routes(endpoint) if path not in self._taken}
+            own = dict(self._endpoint_routes(endpoint))
+            routes |= {path: own[path] for path in own.keys() - self._taken - routes.keys()}
         return routes
 
     def _endpoint_routes(self, endpoint: Endpoint) -> list[tuple[str, Route]]:
