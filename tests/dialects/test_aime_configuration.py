@@ -219,7 +219,6 @@ WRONG = [
     (ENDPOINT + '[INPUTS]\na = {type = "image", format = {supported = [5]}}\n', "INPUTS.a.format.supported"),
     (ENDPOINT + '[INPUTS]\na = {type = "image", resize_method = "x"}\n', "INPUTS.a.resize_method"),
     (ENDPOINT + '[INPUTS]\na = {type = "chat_context", support = ["smell"]}\n', "INPUTS.a.support"),
-    (ENDPOINT + "[INPUTS]\nkey = {}\n", "INPUTS.key"),
     (ENDPOINT + "[OUTPUTS]\na = 5\n", "OUTPUTS.a"),
     (ENDPOINT + "[CLIENTS]\nauthorization_keys = {a = 5}\n", "CLIENTS.authorization_keys"),
     (ENDPOINT + '[STATIC]\n"/a" = {}\n', "STATIC./a.file"),
@@ -281,6 +280,26 @@ def test_unknown_keys_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFix
         one(tmp_path, "[ENDPOINT]\nname = 'e'\nnamme = 1\n[WORKER]\njob_type = 't'\n[MORE]\n[INPUTS]\na = {maxi = 1}\n")
     for key in ("ENDPOINT.namme", "MORE", "INPUTS.a.maxi"):
         assert key in caplog.text
+
+
+def test_what_every_endpoint_has_may_be_declared_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Files of AIME's own do."""
+    declared = 'client_session_auth_key = {type = "string", required = true}\nimage = {type = "string"}\n'
+    found = one(tmp_path, ENDPOINT + "[INPUTS]\n" + declared)
+    assert set(found.inputs) == {"image"}
+    assert found.input_descriptions["client_session_auth_key"] == {"type": "string"}
+    assert "INPUTS.client_session_auth_key already" in caplog.text
+
+
+def test_methods_are_read_from_a_text_too(tmp_path: Path) -> None:
+    assert one(tmp_path, ENDPOINT.replace("[WORKER]", 'methods = "GET, POST"\n[WORKER]')).methods == ("GET", "POST")
+
+
+def test_endpoints_are_beside_the_servers_file_unless_it_names_a_place(tmp_path: Path) -> None:
+    without = SERVER.replace('endpoint_configs = "./endpoints"\n', "")
+    assert set(load(tmp_path, ENDPOINT, without).endpoints) == {"e"}
+    (tmp_path / "endpoints").rename(tmp_path / "others")
+    assert configuration.load([], tmp_path / "server.cfg").endpoints == {}
 
 
 def test_the_documented_name_of_the_wait_is_read_too(tmp_path: Path) -> None:

@@ -65,6 +65,9 @@ def test_a_recording_is_measured(folder: Path) -> None:
         ({"format": "mp3"}, {"format": "mp3", "audio_codec": "mp3"}),
         ({"format": "webm"}, {"format": "webm"}),
         ({"format": "mp4"}, {"format": "mp4", "audio_codec": "aac"}),
+        ({"format": "mp3", "sample_bit_depth": 16}, {"format": "mp3", "sample_bit_depth": 32}),
+        ({"format": "webm", "audio_codec": "opus"}, {"format": "webm", "audio_codec": "opus"}),
+        ({"format": "ogg", "audio_codec": "vorbis"}, {"format": "ogg", "audio_codec": "vorbis"}),
     ],
 )
 def test_a_recording_is_converted(folder: Path, wanted: dict[str, object], found: dict[str, object]) -> None:
@@ -134,8 +137,8 @@ def test_what_is_told_without_numbers_is_left_out() -> None:
 
 def test_what_cannot_be_made_is_refused() -> None:
     with pytest.raises(ValueError, match="sample_bit_depth of 7"):
-        arguments({"sample_bit_depth": 7}, "audio", crop=False)
+        arguments({"sample_bit_depth": 7}, "audio", "wav", crop=False)
     with pytest.raises(ValueError, match="color_space strange"):
-        arguments({"color_space": "strange"}, "video", crop=False)
+        arguments({"color_space": "strange"}, "video", "mp4", crop=False)
     with pytest.raises(ValueError, match="can't be written as flac"):
         Ffmpeg("audio").convert(b"", {"format": "flac"}, crop=False)

@@ -59,6 +59,7 @@ text = { type = "string", max_length = 1000 }
 n = { type = "integer", minimum = 0, maximum = 100 }
 picture = { type = "image", format = { supported = ["png", "jpeg"] } }
 sound = { type = "audio" }
+numbers = { type = "json" }
 [SESSION.VARS]
 counter = { type = "integer", default = 0 }
 [OUTPUTS]

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import httpx2
 import pytest
 
-from tests.web.aime_peers import LOGIN_AGAIN, TLS, Hung, Worker, Working, echo, post, request
+from tests.web.aime_peers import LOGIN_AGAIN, TLS, Hung, Worker, Working, echo, get, post, request
 from tests.web.aime_served import ECHO, FILES, PLAIN, SERVER, Aime, serving
 from tests.web.schemas import Contract
 
@@ -102,7 +102,14 @@ def test_a_session_stands_for_its_key(aime: Aime) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"auth_key": "wrong"}, {"auth_key": None}, {"job_type": "other"}, {"job_type": None}, {"auth": ""}],
+    [
+        {"auth_key": "wrong"},
+        {"auth_key": None},
+        {"job_type": "other"},
+        {"job_type": None},
+        {"auth": ""},
+        {"auth": "a\0"},
+    ],
     ids=str,
 )
 def test_rule_1_and_8_a_request_that_is_refused_is_told_with_200(aime: Aime, change: dict[str, Any]) -> None:
@@ -169,6 +176,27 @@ def test_rule_7_results_are_taken_with_200_whatever_they_are(aime: Aime) -> None
     assert worker.finish(job)["success"] is False
 
 
+def test_rule_7_a_result_that_is_too_large_is_not_asked_for_again(aime: Aime) -> None:
+    aime.client().start(text="x")
+    worker = aime.worker()
+    [job] = worker.take()
+    assert worker.finish(job, text="x" * 3_000_001)["success"] is False
+    assert worker.finish(job, text="x")["success"] is True
+
+
+@pytest.mark.parametrize("levels", [200, 300, 1000])
+def test_rule_7_a_result_that_is_nested_deeply_is_taken_once(aime: Aime, levels: int) -> None:
+    client, worker = aime.client(), aime.worker()
+    job_id = client.start(text="x")
+    [job] = worker.take()
+    about = {"job_id": job["job_id"], "job_type": "echo_jobs", "auth": worker.name, "auth_key": worker.key}
+    body = json.dumps({**about, "text": 0}).replace(": 0}", ": " + levels * "[" + levels * "]" + "}")
+    assert post(f"{aime.url}/worker_job_result", content=body).json()["cmd"] == "ok"
+    told = get(f"{aime.url}/echo/progress?job_id={quote(job_id)}")
+    assert told.status_code == 200
+    assert ("nested too deeply" in told.text) == (levels > 200)
+
+
 def test_rule_7_a_result_with_nan_is_taken(aime: Aime) -> None:
     client, worker = aime.client(), aime.worker()
     job_id = client.start(text="x")
@@ -219,6 +247,15 @@ def test_rule_9_what_cannot_be_read_is_told_as_json(aime: Aime) -> None:
     assert answer.json()["status"] == 413
 
 
+@pytest.mark.parametrize("levels", [300, 1000])
+def test_rule_9_what_is_nested_too_deeply_is_refused(aime: Aime, levels: int) -> None:
+    context = levels * "[" + levels * "]"
+    body = f'{{"key": "key-alice", "text": {context}}}'
+    assert post(aime.url + "/echo", content=body).status_code == 400
+    body = json.dumps({"key": "key-alice", "numbers": context})
+    assert post(aime.url + "/echo", content=body).status_code == 400
+
+
 def test_rule_10_null_is_absent(aime: Aime) -> None:
     client, worker = aime.client(), aime.worker()
     client.start(text=None, n=None)
@@ -259,6 +296,8 @@ def test_rule_14_a_canceled_job_ends_as_done_with_an_error(aime: Aime) -> None:
     assert worker.canceled == [job_id]
     assert worker.finish(job, text="late")["cmd"] == "ok"
     assert client.poll(job_id)["job_result"]["error"] == "The job was canceled"
+    worker.report(job, 60, {"status": "on its way when the result was sent"})
+    assert worker.canceled == [job_id]  # rule 5: named now, the job would end all later reports
 
 
 def test_rule_16_methods_leave_login_and_progress_alone(aime: Aime) -> None:
@@ -352,6 +391,16 @@ def test_a_login_leaves_records_of_other_things_alone(aime: Aime) -> None:
     assert shown["model"]["size"] == "Unknown"
     for wrong in ({}, None, {"worker_parameters": {**told, "job_type": "x"}}):
         assert aime.post("/worker_login", wrong).json()["success"] is False
+
+
+def test_a_login_under_another_job_type_ends_the_old_record(aime: Aime) -> None:
+    told = {"auth": "w#2", "job_type": "echo_jobs", "auth_key": "wkey-echo"}
+    others = len(aime.get("/api/echo").json()["workers"])
+    for job_type, count in (("echo_jobs", 1), ("plain_jobs", 0), ("echo_jobs", 1)):
+        aime.post("/worker_login", {"worker_parameters": {**told, "job_type": job_type}})
+        names = [each["name"] for each in aime.get("/api/echo").json()["workers"]]
+        assert (names.count("w#2"), len(names)) == (count, others + count)
+    assert "w#2" not in [each["name"] for each in aime.get("/api/plain").json()["workers"]]
 
 
 def test_a_status_is_told_in_old_and_new_words(aime: Aime) -> None:
@@ -538,12 +587,18 @@ def test_paths_are_taken_as_workers_and_clients_write_them(aime: Aime) -> None:
     assert aime.get("/api/echo").json() == aime.get("/api/endpoints/echo").json()
 
 
+def test_an_endpoint_takes_no_path_of_the_wires_own(contract: Any, tmp_path: Path) -> None:
+    with serving(tmp_path, {"e": PLAIN.replace('"plain"', '"endpoints"')}) as aime:
+        assert aime.get("/api/endpoints").json() == {"endpoints": ["endpoints"]}
+        assert aime.get("/api/endpoints/endpoints").json()["name"] == "endpoints"
+
+
 def test_an_endpoint_is_described(aime: Aime) -> None:
     told = aime.get("/api/endpoints/echo").json()
     assert told["name"] == "echo"
     assert told["http_methods"] == ["GET", "POST"]
     assert set(told["parameter_description"]["input"]) == {
-        "text", "n", "picture", "sound", "key", "client_session_auth_key", "wait_for_result",
+        "text", "n", "picture", "sound", "numbers", "key", "client_session_auth_key", "wait_for_result",
     }  # fmt: skip
     assert told["parameter_description"]["progress"] == {"OUTPUTS": {"status": {"type": "string"}}}
 
@@ -642,6 +697,7 @@ def test_pages_are_served_and_nothing_else(contract: Any, tmp_path: Path) -> Non
         assert "<table>" in aime.get("/").text
         assert "color: red" in aime.get("/docs/style.css").text
         assert aime.get("/docs/plain.txt").text == "plain"
+        assert aime.get("/docs/plain.txt").headers["access-control-allow-origin"] == "*"
         assert aime.get("/pages/").text.startswith("<h1>paged</h1>")
         assert "class" not in aime.get("/pages/").text
         for path in (
@@ -799,6 +855,13 @@ def test_what_is_not_implemented_is_told(aime: Aime, path: str, status: int, cod
     told = post(aime.url + path, json={}, headers=BEARER)
     assert (told.status_code, told.json()["error"]["code"]) == (status, code)
     assert post(aime.url + path, json={}).status_code == 401
+
+
+def test_a_chat_without_messages_is_refused(aime: Aime) -> None:
+    bodies: list[Any] = [{}, [], {"messages": "x"}]
+    for body in bodies:
+        told = post(aime.url + "/v1/chat/completions", json=body, headers=BEARER)
+        assert (told.status_code, told.json()["error"]["code"]) == (404, "request_failed")
 
 
 def test_a_model_without_endpoint_is_not_found(aime: Aime) -> None:

@@ -23,6 +23,10 @@ CONTAINERS: Mapping[str, str] = {"wav": "wav", "mp3": "mp3", "ogg": "ogg", "webm
 """Names of formats by what ffprobe calls them, and ffmpeg in writing."""
 PIXELS = {"rgb": "rgb24", "rgba": "rgba", "gray": "gray", "yuv": "yuv420p", "yuva": "yuva420p", "monochrome": "monob"}
 BIT_DEPTHS = {8: "pcm_u8", 16: "pcm_s16le", 32: "pcm_s32le", 64: "pcm_f64le"}
+PLAIN = ("wav", "avi")
+"""Formats that hold samples as they are. In the others the codec has its own depth, and none can be asked for."""
+ENCODERS = {"opus": "libopus", "vorbis": "libvorbis"}
+"""Who writes a codec, where ffmpeg would take its own unfinished encoder by the codec's name, and then refuse to."""
 
 Properties = Mapping[str, Any]
 
@@ -52,7 +56,7 @@ class Ffmpeg:
         with tempfile.TemporaryDirectory(prefix="stepscope-media-") as folder:
             source, target = Path(folder) / "input", Path(folder) / f"output.{name}"
             source.write_bytes(data)
-            changes = arguments(wanted, self._kind, crop=crop)
+            changes = arguments(wanted, self._kind, name, crop=crop)
             written = ("-fs", str(FILE_BYTES), "-f", CONTAINERS[name], str(target))
             run([program, "-nostdin", *_QUIET, *_INPUT, "-i", str(source), *changes, *written], folder)
             return target.read_bytes(), name
@@ -163,8 +167,8 @@ def _whole(value: Any) -> int | None:
     return None if number is None else int(number)
 
 
-def arguments(wanted: Properties, kind: str, *, crop: bool) -> list[str]:
-    """Return how ffmpeg is asked for changes."""
+def arguments(wanted: Properties, kind: str, name: str, *, crop: bool) -> list[str]:
+    """Return how ffmpeg is asked for changes, for a recording in the format `name`."""
     given: list[str] = ["-map_metadata", "-1"]
     if kind == "audio":
         given.append("-vn")
@@ -177,10 +181,10 @@ def arguments(wanted: Properties, kind: str, *, crop: bool) -> list[str]:
         "audio_codec": "-c:a",
         "video_codec": "-c:v",
     }
-    for name, option in options.items():
-        if name in wanted:
-            given += [option, str(wanted[name])]
-    if "sample_bit_depth" in wanted and "audio_codec" not in wanted:
+    for each, option in options.items():
+        if each in wanted:
+            given += [option, ENCODERS.get(wanted[each], str(wanted[each]))]
+    if "sample_bit_depth" in wanted and "audio_codec" not in wanted and name in PLAIN:
         given += ["-c:a", _depth(wanted["sample_bit_depth"])]
     if "size" in wanted:
         given += ["-vf", _scaled(*wanted["size"], crop=crop)]

@@ -13,18 +13,19 @@ from typing import Any
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from stepscope.core.errors import MethodNotAllowed, RouteNotFound, StepscopeError
+from stepscope.core.errors import BodyTooLarge, MethodNotAllowed, RouteNotFound, StepscopeError
 from stepscope.dialects.aime.aime import Aime
 from stepscope.dialects.aime.clients import Answer
 from stepscope.dialects.aime.endpoints import Endpoint
 from stepscope.dialects.aime.openai import not_implemented
 from stepscope.dialects.aime.records import write_json
-from stepscope.dialects.aime.workers import Offer, Stopping
+from stepscope.dialects.aime.workers import Offer, Stopping, warning
 from stepscope.web import aime_streams as streams
 from stepscope.web.aime_calls import Body, Call, Headers, preflight, set_cookie, told
 from stepscope.web.aime_pages import AimePages
 from stepscope.web.connected import while_connected
 from stepscope.web.context import KEY, trace_headers
+from stepscope.web.operation import log
 
 BOTH = ("GET", "POST")
 FAULT_PAUSE_S = 1.0
@@ -119,7 +120,8 @@ class AimeApp:
         if self._aime.configuration.server.openai.enabled:
             routes |= self._openai_routes()
         for endpoint in self._aime.configuration.endpoints.values():
-            routes |= {path: each for path, each in self._endpoint_routes(endpoint) if path not in self._taken}
+            own = dict(self._endpoint_routes(endpoint))
+            routes |= {path: own[path] for path in own.keys() - self._taken - routes.keys()}
         return routes
 
     def _endpoint_routes(self, endpoint: Endpoint) -> list[tuple[str, Route]]:
@@ -156,7 +158,12 @@ class AimeApp:
         return await self._aime.workers.progress(await call.body() if call.scope["method"] == "POST" else None)
 
     async def _worker_result(self, call: Call) -> Reply:
-        return await self._aime.workers.result(await call.body())
+        try:
+            body = await call.body()
+        except BodyTooLarge as fault:  # refused with a status, it would be sent again and again
+            log.warning("a worker's result is lost: %s", fault)
+            return warning(str(fault))
+        return await self._aime.workers.result(body)
 
     # --- clients ---------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from stepscope.core.errors import InternalFailure
 from stepscope.dialects.aime.endpoints import StaticRoute, TemplateRoute
 from stepscope.web.operation import log
 
-HEADERS = {"x-content-type-options": "nosniff"}
+HEADERS = {"x-content-type-options": "nosniff", "access-control-allow-origin": "*"}
 NO_SASS = "/* SCSS needs the package libsass: pip install 'stepscope[scss]' */"
 PAGE = """<!doctype html>
 <html lang="en">

@@ -30,6 +30,8 @@ from stepscope.dialects.aime.tables import Table, Values, read_file
 log = logging.getLogger("stepscope.aime")
 
 FILE_NAME = "aime_api_endpoint.cfg"
+FOLDER = "./endpoints"
+"""Where endpoints' files are, unless the server's file names a place."""
 METHODS = ("GET", "POST")
 EXAMPLE = "change-me"
 """How the keys of examples begin."""
@@ -111,7 +113,7 @@ def read_server(file: Path) -> Server:
         port=network.integer("port", None, 0),
         host=network.text("host") or None,
         folder=file.parent.absolute(),
-        endpoint_configs=_endpoint_places(network.text("endpoint_configs"), file.parent),
+        endpoint_configs=_endpoint_places(network, file.parent),
         max_body_bytes=framework.count("request_max_size", 100_000_000, 1),
         defaults=_read_defaults(root),
         limits=read_limits(root.section("INPUTS")),
@@ -133,7 +135,6 @@ def read_endpoint(file: Path, server: Server) -> Endpoint:
     name = _name(about)
     title = about.text("title", name)
     demo_url = about.text("demo_url", "example-api")
-    inputs = {key: read_parameter(key, table) for key, table in root.section("INPUTS").sections().items()}
     endpoint = Endpoint(
         name=name,
         title=title,
@@ -151,7 +152,7 @@ def read_endpoint(file: Path, server: Server) -> Endpoint:
         request_timeout_s=worker.count("request_timeout", worker.count("job_timeout", 60, 1), 1),
         client_keys=_client_keys(clients),
         provide_worker_meta_data=clients.flag("provide_worker_meta_data"),
-        inputs=_checked(root, inputs),
+        inputs=_read_inputs(root),
         input_descriptions={**root.mapping("INPUTS"), **IMPLICIT},
         outputs=_descriptions(root, "OUTPUTS"),
         progress=_progress(root),
@@ -211,10 +212,12 @@ def _with_defaults(document: dict[str, Any], defaults: Mapping[str, Values]) -> 
     return merged
 
 
-def _endpoint_places(text: str, folder: Path) -> tuple[Path, ...]:
-    """Return the places that a text names, as seen from the file that it stands in."""
-    parts = [Path(part.strip()).expanduser() for part in text.split(",") if part.strip()]
-    return tuple(folder / part if (folder / part).exists() else part for part in parts)
+def _endpoint_places(network: Table, folder: Path) -> tuple[Path, ...]:
+    """Return the places that the server's file names, as seen from it; the usual one, if it is there, otherwise."""
+    given = [part.strip() for part in network.text("endpoint_configs").split(",") if part.strip()]
+    parts = [Path(part).expanduser() for part in given or [FOLDER]]
+    places = tuple(folder / part if (folder / part).exists() else part for part in parts)
+    return places if given or places[0].exists() else ()
 
 
 def _name(about: Table) -> str:
@@ -225,7 +228,9 @@ def _name(about: Table) -> str:
 
 
 def _methods(about: Table) -> tuple[str, ...]:
-    methods = tuple(each.upper() for each in about.texts("methods", METHODS))
+    is_text = isinstance(about.values.get("methods"), str)  # as older files have it
+    named = about.text("methods").split(",") if is_text else about.texts("methods", METHODS)
+    methods = tuple(each.strip().upper() for each in named)
     for each in methods:
         if each not in (*METHODS, "PUT", "PATCH", "DELETE"):
             log.warning("%s: ENDPOINT.methods: %s is unknown", about.file, each)
@@ -267,10 +272,13 @@ def _session_variables(session: Table) -> dict[str, Any]:
     return {name: section.section(name).anything("default") for name in section.values}
 
 
-def _checked(root: Table, inputs: Mapping[str, Parameter]) -> Mapping[str, Parameter]:
+def _read_inputs(root: Table) -> Mapping[str, Parameter]:
+    """Read the parameters, but for those that every endpoint has: files declare them too, and nothing comes of it."""
+    tables = root.section("INPUTS").sections()
+    for name in tables.keys() & IMPLICIT:
+        log.warning("%s: every endpoint has INPUTS.%s already; what the file says of it is left out", root.file, name)
+    inputs = {name: read_parameter(name, table) for name, table in tables.items() if name not in IMPLICIT}
     for name, parameter in inputs.items():
-        if name in IMPLICIT:
-            raise root.refuse(f"INPUTS.{name}", "every endpoint has this parameter already")
         if parameter.type is Type.JSON and parameter.default is not None and not isinstance(parameter.default, str):
             raise root.refuse(f"INPUTS.{name}.default", "it has to be a text that holds JSON")
     return inputs

@@ -112,7 +112,7 @@ class Chats:
     async def _asked(self, key: str, body: Any) -> tuple[OpenAiModel, Endpoint, dict[str, Any]]:
         await self._identify(key)
         if not isinstance(body, dict) or not isinstance(body.get("messages"), list):
-            raise OpenAiRefusal(400, "request_failed", "The body has to be an object with model and messages")
+            raise OpenAiRefusal(404, "request_failed", "The body has to be an object with model and messages")
         models = self._openai.models
         model = models.get(str(body.get("model"))) or models.get(self._openai.fallback_model)
         endpoint = self._endpoints.get(model.endpoint) if model is not None else None

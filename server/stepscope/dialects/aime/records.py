@@ -20,6 +20,9 @@ TIMES = ("arrival_time", "finished_time", "pending_duration", "preprocessing_dur
 """What workers measure, and clients get."""
 RUN_S = 86_400
 """How long a job may run at most, however often its worker reports."""
+LEVELS = 254
+"""How deeply what is kept may be nested: as deeply as orjson writes it."""
+TOO_DEEP = "it is nested too deeply"
 
 _numbers = itertools.count(1)
 
@@ -42,11 +45,35 @@ def read_json(body: bytes) -> Any:
 
 
 def write_json(value: Any) -> bytes:
-    """Write a value, with whatever a client or worker put into it."""
+    """Write a value, with whatever a client or worker put into it. Raises `MalformedBody`."""
     try:
         return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
-    except TypeError:  # halves of surrogate pairs, integers beyond 64 bits
+    except TypeError:  # halves of surrogate pairs, integers beyond 64 bits, more than 254 levels
+        pass
+    try:
         return json.dumps(value, default=str).encode()
+    except RecursionError:
+        raise MalformedBody(TOO_DEEP) from None
+
+
+def keep_json(value: Any) -> bytes:
+    """Write what came from outside, if it can still be written with more around it. Raises `MalformedBody`."""
+    try:
+        return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:
+        if _is_deeper(value, LEVELS):
+            raise MalformedBody(TOO_DEEP) from None
+        return write_json(value)
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    level = [value]
+    for _ in range(levels):
+        inner = (part for each in level for part in (each.values() if isinstance(each, dict) else each))
+        level = [part for part in inner if isinstance(part, dict | list)]
+        if not level:
+            return False
+    return True
 
 
 def read_object(data: bytes | None) -> dict[str, Any]:
@@ -56,14 +83,14 @@ def read_object(data: bytes | None) -> dict[str, Any]:
 
 
 def new_job(endpoint: Endpoint, owner: str, values: Values, *, attempts: int, now: Any) -> NewJob:
-    """Return a job of an endpoint as it is submitted."""
+    """Return a job of an endpoint as it is submitted. Raises `MalformedBody`."""
     queueing = timedelta(seconds=endpoint.max_time_in_queue_s)
     return NewJob(
         id=new_id(),
         owner=owner,
         kind=endpoint.kind,
         group=endpoint.name,
-        payload=write_json(values),
+        payload=keep_json(values),
         created_at=now,
         start_by=now + queueing,
         expires_at=now + queueing + timedelta(seconds=RUN_S),
@@ -75,20 +102,23 @@ def new_job(endpoint: Endpoint, owner: str, values: Values, *, attempts: int, no
 
 
 def kept_result(endpoint: Endpoint, body: Values) -> bytes:
-    """Return what is kept of a worker's result: what clients may get, and session variables."""
+    """Return what is kept of a worker's result: what clients may get, and session variables. Raises `MalformedBody`."""
     names = {*endpoint.outputs, *endpoint.session_variables, *TIMES}
     values = {name: value for name, value in body.items() if name in names}
     # A failure has to reach the client whether or not its endpoint declares it.
     if body.get("error") is not None:
         values["error"] = body["error"]
-    return write_json({"values": values, "auth": body.get("auth"), "version": body.get("version")})
+    return keep_json({"values": values, "auth": body.get("auth"), "version": body.get("version")})
 
 
 def kept_progress(declared: Collection[str], entry: Values) -> bytes:
-    """Return what is kept of a progress report: the declared outputs, and nothing of its worker's own."""
+    """Return what is kept of a progress report: the declared outputs, and nothing of its worker's own.
+
+    Raises `MalformedBody`.
+    """
     data = entry.get("progress_data")
     told = {name: value for name, value in data.items() if name in declared} if isinstance(data, dict) else {}
-    return write_json({"progress": number(entry.get("progress")), "progress_data": told})
+    return keep_json({"progress": number(entry.get("progress")), "progress_data": told})
 
 
 def number(value: Any) -> float:

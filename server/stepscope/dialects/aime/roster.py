@@ -5,7 +5,7 @@ What this process hears goes to the store at most twice a second for each worker
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -71,6 +71,13 @@ class Roster:
         worker = Worker(name=name, kind=endpoint.kind, seen_at=self._now(), offline_after_s=offline_after_s)
         worker = replace(worker, about=facts.encoded(), mean_s=known.mean_s if known is not None else None)
         await self._note(worker, at_once=(endpoint.kind, name) not in self._known)
+
+    async def leave(self, kinds: Collection[str], name: str) -> None:
+        """Note that a worker isn't there any more for some queues: it works for another one now."""
+        for kind in kinds:
+            worker = self._known.get((kind, name)) or await self._stored(kind, name)
+            if worker is not None:
+                await self._note(replace(worker, seen_at=self._now(), offline_after_s=0.0), at_once=True)
 
     async def hear(self, kind: str, name: str) -> None:
         """Note that a worker is there."""

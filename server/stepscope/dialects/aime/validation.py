@@ -253,8 +253,9 @@ def _wrong(wanted: str, value: Any) -> NoReturn:
 
 
 def _shown(value: Any) -> str:
-    text = value if isinstance(value, str) else write_json(value).decode()
-    return repr(text[:40]) if isinstance(value, str) else text[:40]
+    if isinstance(value, dict | list):
+        return "a list" if isinstance(value, list) else "an object"
+    return repr(value[:40]) if isinstance(value, str) else write_json(value).decode()[:40]
 
 
 _CHECKS: Mapping[Type, Callable[[Parameter, Any], Any]] = {

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from stepscope.core.errors import JobTooLarge, StoreUnavailable
+from stepscope.core.errors import JobTooLarge, MalformedBody, StoreUnavailable
 from stepscope.core.jobs import Job, JobState, Report
 from stepscope.dialects.aime.endpoints import KIND, Configuration, Endpoint
 from stepscope.dialects.aime.keys import digest, is_among
@@ -26,6 +26,7 @@ Claimed = Sequence[tuple[Job, bytes]]
 RENEW_S = 2.0
 """How often a worker's requests are taken as signs of life of its jobs, at most."""
 MOST_RENEWED = 10_000
+MOST_HANDED_IN = 10_000
 AWAY_S = 2.0
 """How long a worker is kept waiting while the database is away; it asks again at once."""
 RESULT_S = 20.0
@@ -35,6 +36,7 @@ MOST_JOBS = 1024
 PATIENCE = 0.9
 """The part of a worker's own time-out after which it is answered."""
 
+NAMELESS = "The worker's name (auth) is missing, or can't be printed"
 NO_JOB = {"cmd": "no_job"}
 OK = {"success": True, "cmd": "ok"}
 
@@ -75,6 +77,8 @@ class Workers:
         self._undelivered = Undelivered(jobs, self._now)
         self._stopping = asyncio.Event()
         self._renewed_s: dict[tuple[str, str], float] = {}
+        self._handed_in: set[str] = set()
+        """Canceled jobs that their workers have closed by a result."""
 
     def drain(self) -> None:
         """Give out no more jobs."""
@@ -89,8 +93,10 @@ class Workers:
         except NotWelcome as fault:
             return {"success": False, "error_msg": str(fault)}
         if not _name(told):
-            return {"success": False, "error_msg": "The worker's name (auth) is missing"}
+            return {"success": False, "error_msg": NAMELESS}
         facts = {**told, **{f"model_{key}": value for key, value in model.items()}}
+        kinds = {each.kind for each in self._configuration.endpoints.values()} - {endpoint.kind}
+        await self._roster.leave(kinds, _name(told))
         await self._roster.see(endpoint, _name(told), facts, size=_count(told.get("max_batch_size")))
         return {"success": True, "request_timeout": endpoint.request_timeout_s, "api_server_version": self._version}
 
@@ -115,7 +121,7 @@ class Workers:
             return Offer({"cmd": "error", "msg": str(fault)})
         name = _name(told)
         if not name:
-            return Offer({"cmd": "error", "msg": "The worker's name (auth) is missing"})
+            return Offer({"cmd": "error", "msg": NAMELESS})
         try:
             await self._roster.see(endpoint, name, told, free=_count(told.get("max_job_batch")))
             at_work = self._roster.at_work(endpoint.kind, name)
@@ -143,11 +149,11 @@ class Workers:
             reports = [await self._report(entry) for entry in entries]
             jobs = await self._jobs.report(reports)
         except StoreUnavailable as fault:
-            return [_warning(str(fault)) for _ in entries]
+            return [warning(str(fault)) for _ in entries]
         names = {(entry["job_type"], report.worker) for entry, report in zip(entries, reports, strict=True)}
         for job_type, name in names:
             await self._roster.hear(KIND + job_type, name)
-        return [_reply(job, report) for job, report in zip(jobs, reports, strict=True)]
+        return [self._reply(job, report) for job, report in zip(jobs, reports, strict=True)]
 
     async def result(self, body: Any) -> dict[str, Any]:
         """Keep a result, if it is from the job's worker and the first. It isn't kept when this raises.
@@ -243,18 +249,35 @@ class Workers:
         percent = min(100.0, max(0.0, float(number(entry.get("progress")))))
         return Report(job_id=job_id, worker=name, now=self._now(), percent=percent, progress=progress)
 
+    def _reply(self, job: Job | None, report: Report) -> dict[str, Any]:
+        """Return what a worker is told of its report. It stops all reports when a job is named that it has closed."""
+        if job is None:
+            return warning("There is no such job; it may have expired")
+        if job.worker != report.worker:
+            return warning("The job is another worker's")
+        if job.state is JobState.CANCELLED and job.id not in self._handed_in:
+            return {**OK, "job_id": job.id, "canceled": True}
+        return dict(OK)
+
+    def _note_handed_in(self, job_id: str) -> None:
+        if len(self._handed_in) >= MOST_HANDED_IN:
+            self._handed_in.clear()
+        self._handed_in.add(job_id)
+
     async def _keep_result(self, told: Values) -> dict[str, Any]:
         job = await self._job_of(str(told.get("job_id")), _name(told))
         if job is None or job.kind != KIND + str(told["job_type"]):
-            return _warning("There is no such job; it may have expired")
+            return warning("There is no such job; it may have expired")
         if _name(told) != job.worker:
-            return _warning("The job is another worker's")
+            return warning("The job is another worker's")
         endpoint = self._configuration.endpoints.get(job.group)
         if endpoint is None:
-            return _warning("The job's endpoint isn't there any more")
+            return warning("The job's endpoint isn't there any more")
         was_open = not job.state.is_final
         if was_open:
-            job = await self._finish(job, kept_result(endpoint, told))
+            job = await self._finish(job, endpoint, told)
+        if job.state is JobState.CANCELLED:
+            self._note_handed_in(job.id)
         took_s = (
             (job.ended_at - job.claimed_at).total_seconds() if was_open and job.ended_at and job.claimed_at else None
         )
@@ -273,10 +296,10 @@ class Workers:
         [job] = await self._jobs.report([Report(job_id=job_id, worker=name, now=self._now())])
         return job
 
-    async def _finish(self, job: Job, result: bytes) -> Job:
+    async def _finish(self, job: Job, endpoint: Endpoint, told: Values) -> Job:
         try:
-            return await self._jobs.finish(job.id, job.worker, result) or job
-        except JobTooLarge as fault:  # sent again, it would be as large
+            return await self._jobs.finish(job.id, job.worker, kept_result(endpoint, told)) or job
+        except (JobTooLarge, MalformedBody) as fault:  # sent again, it would be the same
             return await self._jobs.fail(job.id, job.worker, str(fault)) or job
 
 
@@ -290,17 +313,8 @@ def _same_again(job: Job, now: datetime) -> Report:
     return Report(job_id=job.id, worker=job.worker, now=now, percent=job.percent, progress=job.progress)
 
 
-def _reply(job: Job | None, report: Report) -> dict[str, Any]:
-    if job is None:
-        return _warning("There is no such job; it may have expired")
-    if job.worker != report.worker:
-        return _warning("The job is another worker's")
-    if job.state is JobState.CANCELLED:
-        return {**OK, "job_id": job.id, "canceled": True}
-    return dict(OK)
-
-
-def _warning(reason: str) -> dict[str, Any]:
+def warning(reason: str) -> dict[str, Any]:
+    """Return what a worker is told of what can't be done, under the names of all versions."""
     return {"success": False, "cmd": "warning", "msg": reason, "error_msg": reason}
 
 
@@ -326,7 +340,7 @@ def _reporter(entry: Values) -> str:
 
 def _name(told: Values) -> str:
     name = told.get("auth")
-    return name if isinstance(name, str) else ""
+    return name if isinstance(name, str) and name.isprintable() else ""
 
 
 def _count(value: Any) -> int:
