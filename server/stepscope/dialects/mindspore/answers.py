@@ -61,7 +61,9 @@ def _numbers(array: Array) -> Any:
     if array.dtype.kind == "O":
         raise Refusal("Failed to construct the response: reply string or bytes, shape should be 1")
     if array.dtype.kind == "f":
-        return _floats(np.asarray(array, np.float64, order="C"))
+        with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
+            wide = np.asarray(array, np.float64, order="C")
+        return _floats(wide)
     if array.ndim == 0:
         return array.item()
     return np.ascontiguousarray(array) if array.size else array.tolist()
