@@ -342,6 +342,20 @@ async def test_limits(door):
         await small.finish("a", "w", b"12345")
 
 
+async def test_a_reason_that_no_database_takes_is_told_all_the_same(door):
+    jobs = await door()
+    for job_id, reason in (("a", "no\0thing"), ("b", "half\ud800")):
+        await jobs.submit(new(job_id))
+        await jobs.claim("echo", "w", 1, 0)
+        job = await jobs.fail(job_id, "w", reason)
+        assert job is not None
+        assert (job.state, job.error) == (
+            JobState.FAILED,
+            reason.replace("\0", "\N{REPLACEMENT CHARACTER}").replace("\ud800", "?"),
+        )
+        assert await jobs.get(job_id) == job
+
+
 async def test_a_database_that_goes_away_and_comes_back(own_postgresql):
     here, there = Jobs(SqlJobs(url := own_postgresql.new())), Jobs(SqlJobs(url))
     await here.start()

@@ -211,7 +211,8 @@ class Jobs:
 
     async def fail(self, job_id: str, worker: str, error: str) -> Job | None:
         """End a job that its worker can't do; return it as it is then, None when there is no such job."""
-        return await self._end(job_id, Ending(event=JobEvent.FAIL, at=self._now(), worker=worker, error=error))
+        ending = Ending(event=JobEvent.FAIL, at=self._now(), worker=worker, error=_kept(error))
+        return await self._end(job_id, ending)
 
     async def see(self, worker: Worker) -> None:
         """Note that a worker is there."""
@@ -342,6 +343,11 @@ async def _soon(changed: Signal) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(RETRY_S):
             await changed.wait()
+
+
+def _kept(text: str) -> str:
+    """Return a text as every database takes it: PostgreSQL refuses NUL, and none can write half of a pair."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
 
 
 def _estimate_s(job: Job, place: int, crew: Crew, now: datetime) -> float | None:
