@@ -77,6 +77,10 @@ class Runner:
             except StoreUnavailable:
                 await asyncio.sleep(RETRY_S)
                 continue
+            except Exception:
+                log.exception("no %s jobs can be taken", self._kind)
+                await asyncio.sleep(RETRY_S)
+                continue
             for job, payload in claimed:
                 task = asyncio.create_task(self._run(job, payload))
                 self._running.add(task)
@@ -99,6 +103,8 @@ class Runner:
             await _cancel(working)
             await self._release(job)
             raise
+        except Exception:  # its lease will end, and it is tried again
+            log.exception("the end of job %s can't be written", job.id)
         finally:
             await _cancel(working, losing, reporting)
 
@@ -150,6 +156,9 @@ class Runner:
                 return
             except StoreUnavailable:
                 await asyncio.sleep(RETRY_S)
+            except Exception:
+                log.exception("job %s can't be watched", job.id)
+                await asyncio.sleep(RETRY_S)
 
     async def _report_on(self, job: Job, told: "_Told") -> None:
         while True:
@@ -164,8 +173,7 @@ class Runner:
                 percent=told.percent,
                 progress=told.progress,
             )
-            with suppress(StoreUnavailable):
-                await self._jobs.report([report])
+            await self._tried(self._jobs.report([report]))
             await asyncio.sleep(REPORT_S)
 
     async def _show_on(self) -> None:
@@ -177,9 +185,17 @@ class Runner:
                 offline_after_s=3 * SHOW_S,
                 mean_s=None if self._mean_s is None else self._mean_s / self._at_once,
             )
-            with suppress(StoreUnavailable):
-                await self._jobs.see(worker)
+            await self._tried(self._jobs.see(worker))
             await asyncio.sleep(SHOW_S)
+
+    async def _tried(self, telling: Awaitable[object]) -> None:
+        """Tell the store what is told again soon; whatever goes wrong mustn't end the telling."""
+        try:
+            await telling
+        except StoreUnavailable:
+            log.debug("the store is away")
+        except Exception:
+            log.exception("%s can't be told of", self._name)
 
     def _count(self, job: Job) -> None:
         assert job.claimed_at is not None, "it runs"
