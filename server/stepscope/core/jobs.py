@@ -274,6 +274,12 @@ def timed(job: Job, now: datetime) -> Job | None:
     return replace(job, state=state, lease_until=None, error=error, ended_at=now)
 
 
+def ends_in_time(job: Job, now: datetime) -> bool:
+    """Say whether the time ends a job."""
+    swept = timed(job, now)
+    return swept is not None and swept.state.is_final
+
+
 def released(job: Job, worker: str) -> Job | None:
     """Return the job as if its worker hadn't taken it, None when it isn't the worker's."""
     if job.worker != worker or after(job.state, JobEvent.LOSE) is None:

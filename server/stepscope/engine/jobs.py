@@ -62,7 +62,7 @@ class Jobs:
         self._tasks: list[asyncio.Task[None]] = []
         self._under_way: set[asyncio.Task[Any]] = set()
         self.lapsed: Callable[[Job], Awaitable[None]] | None = None
-        """Is called with each job that the time has ended."""
+        """Is called with each job that the time is about to end."""
 
     async def start(self) -> None:
         """Begin to look after the jobs' time, and to hear what other processes do. Raises `SettingsInvalid`."""
@@ -319,18 +319,21 @@ class Jobs:
         self._away = True
         self._cache.distrust()
 
-    async def _lapse(self, jobs: Sequence[Job]) -> None:
-        for job in jobs:
+    async def _before_end(self, job: Job) -> None:
+        """Tell of a job that will end. While that can't be written, it doesn't end."""
+        try:
             if self.lapsed is not None:
                 await self.lapsed(job)
+        except StoreUnavailable:
+            raise
+        except Exception:
+            log.exception("nobody can be told of the end of job %s", job.id)
 
     async def _sweep_on(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S * random.uniform(0.8, 1.2))  # noqa: S311 - so that processes take turns
             try:
-                swept = await self._store.sweep_jobs(self._now())
-                self._tell_all(swept)
-                await self._lapse([job for job in swept if job.state.is_final])
+                self._tell_all(await self._store.sweep_jobs(self._now(), self._before_end))
                 await self._workers.write(self._now())
             except StepscopeError as fault:
                 log.debug("jobs can't be looked after: %s", fault)

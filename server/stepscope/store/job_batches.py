@@ -21,8 +21,6 @@ from stepscope.store.tables import microseconds
 CHANNEL = "stepscope_jobs"
 TOLD_BYTES = 7000
 """A notification of PostgreSQL has fewer than 8000."""
-SWEPT = 500
-"""Jobs that one transaction sweeps at most."""
 
 _TELL_SQLITE = statement("INSERT INTO job_changes (told, at_us) VALUES (:told, :at_us)")
 _TELL_POSTGRESQL = statement(f"SELECT pg_notify('{CHANNEL}', :told)")
@@ -62,9 +60,10 @@ class ReleaseJob:
 
 @dataclass(frozen=True, slots=True)
 class SweepJobs:
-    """To do what the time does to jobs, up to `SWEPT` of them."""
+    """To do what the time does to jobs."""
 
     now: datetime
+    job_ids: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +122,6 @@ class _Batch:
         self._keys: dict[tuple[str, str], Job] = {}
         self._added: list[tuple[NewJob, Job, int, str | None]] = []
         self._turns = job_turns.Turns(link)
-        self._due: list[str] = []
 
     def open(self) -> None:
         """Take hold of all queues that may change, and read the jobs that are named."""
@@ -210,9 +208,7 @@ class _Batch:
                 case ReportJobs():
                     ids |= dict.fromkeys(report.job_id for report in request.reports)
                 case SweepJobs():
-                    due = self._link.rows(job_rows.DUE, now_us=microseconds(request.now), count=SWEPT)
-                    self._due = [job_id for (job_id,) in due]
-                    ids |= dict.fromkeys(self._due)
+                    ids |= dict.fromkeys(request.job_ids)
         return list(ids)
 
     def _hold(self, kinds: list[str], named: list[str]) -> None:
@@ -263,10 +259,10 @@ class _Batch:
             held.result_body = request.result_body
         return job
 
-    def _sweep(self, request: SweepJobs) -> tuple[Sequence[Job], int]:
-        """Return what changed, and how many were due."""
+    def _sweep(self, request: SweepJobs) -> Sequence[Job]:
+        """Return what changed."""
         changed, forgotten = [], []
-        for job_id in self._due:
+        for job_id in request.job_ids:
             held = self._held.get(job_id)
             if held is None or held.job.due_at > request.now:
                 continue  # another process was faster
@@ -278,7 +274,7 @@ class _Batch:
                 changed.append(held.job)
         if forgotten:
             self._link.run(job_rows.FORGET, numbers=forgotten)
-        return changed, len(self._due)
+        return changed
 
     def _change(self, job_id: str, rule: Callable[[Job], Job | None]) -> Job | None:
         held = self._held.get(job_id)

@@ -16,12 +16,14 @@ from stepscope.core.jobs import (
     Report,
     Worker,
     ended,
+    ends_in_time,
     fair_turn,
     queued,
     released,
     reported,
     timed,
 )
+from stepscope.core.ports import BeforeEnd
 
 Lane = tuple[str, int, str]
 """A queue's kind and priority, and an owner."""
@@ -123,8 +125,12 @@ class MemoryJobs:
         entry.job = released(entry.job, worker) or entry.job
         return entry.job
 
-    async def sweep_jobs(self, now: datetime) -> Sequence[Job]:
+    async def sweep_jobs(self, now: datetime, before_end: BeforeEnd | None = None) -> Sequence[Job]:
         """Do what the time does to jobs: end, queue again, forget. Returns those that changed and are still there."""
+        if before_end is not None:
+            for entry in list(self._entries.values()):
+                if ends_in_time(entry.job, now):
+                    await before_end(entry.job)
         changed = []
         for job_id, entry in list(self._entries.items()):
             job = timed(entry.job, now)

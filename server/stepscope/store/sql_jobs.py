@@ -4,6 +4,7 @@ What changes jobs waits for one thread, which does all that is asked for at the 
 (`job_batches`); what reads them waits for another one. An answer means that the change is on the disk.
 """
 
+import asyncio
 import json
 import logging
 import secrets
@@ -15,7 +16,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from stepscope.core.jobs import Claim, Ending, Job, JobChanges, JobEvent, JobState, NewJob, Report, Worker
+from stepscope.core.jobs import (
+    Claim,
+    Ending,
+    Job,
+    JobChanges,
+    JobEvent,
+    JobState,
+    NewJob,
+    Report,
+    Worker,
+    ends_in_time,
+)
+from stepscope.core.ports import BeforeEnd
 from stepscope.store import housekeeping, job_rows
 from stepscope.store.bodies import Bodies, BodyLost
 from stepscope.store.changes import watch_postgresql, watch_sqlite
@@ -23,7 +36,6 @@ from stepscope.store.database import Database
 from stepscope.store.desks import Desk
 from stepscope.store.job_batches import (
     CHANNEL,
-    SWEPT,
     AddJob,
     Claimed,
     EndJob,
@@ -35,7 +47,7 @@ from stepscope.store.job_batches import (
 )
 from stepscope.store.links import Link, Row, Statement
 from stepscope.store.migration import migrate
-from stepscope.store.tables import JOB_CHANGES
+from stepscope.store.tables import JOB_CHANGES, microseconds
 
 log = logging.getLogger("stepscope.store")
 
@@ -43,6 +55,8 @@ LOST_PAYLOAD = "What it was to work on isn't there any more."
 _LONGEST_ID = 256
 _LAST = 2**62
 """Above every job's number."""
+SWEPT = 500
+"""Jobs that one transaction sweeps at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,13 +189,18 @@ class SqlJobs:
         job: Job | None = await self.writer.ask(ReleaseJob(job_id, worker)) if _is_id(job_id) else None
         return job
 
-    async def sweep_jobs(self, now: datetime) -> Sequence[Job]:
+    async def sweep_jobs(self, now: datetime, before_end: BeforeEnd | None = None) -> Sequence[Job]:
         """Do what the time does to jobs: end, queue again, forget. Returns those that changed and are still there."""
         swept: list[Job] = []
-        due = SWEPT
-        while due == SWEPT:
-            changed, due = await self.writer.ask(SweepJobs(now))
-            swept += changed
+        count = SWEPT
+        while count == SWEPT:
+            due = await self._due(now)
+            count = len(due)
+            if before_end is not None:
+                await asyncio.gather(*(before_end(job) for job in due if ends_in_time(job, now)))
+            if due:
+                # These alone: others that are due by now weren't announced.
+                swept += await self.writer.ask(SweepJobs(now, [job.id for job in due]))
         if now - self._tidied_at >= timedelta(seconds=housekeeping.EVERY_S):
             self._tidied_at = now
             await self.writer.ask(TidyTurns())
@@ -213,6 +232,11 @@ class SqlJobs:
         """Return the workers of a queue that were seen lately, in the order of their names."""
         rows = await self.reader.ask(lambda link: link.rows(job_rows.LIST_WORKERS, kind=kind))
         return [job_rows.worker_of(row) for row in rows]
+
+    async def _due(self, now: datetime) -> Sequence[Job]:
+        wish = {"now_us": microseconds(now), "count": SWEPT}
+        rows = await self.reader.ask(lambda link: link.rows(job_rows.DUE, **wish))
+        return [job_rows.job_of(row) for row in rows]
 
     async def _payload(self, claimed: Claimed) -> bytes:
         return await self._bodies.read(claimed.payload_body) if claimed.payload_body else claimed.payload
