@@ -10,7 +10,7 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -38,6 +38,14 @@ Work = Callable[[Job, bytes, Tell], Awaitable[bytes]]
 """Does a job, given its payload, and returns its result. A `StepscopeError`'s text is why it failed."""
 Ending = Callable[[Job], Awaitable[None]]
 """Is called before a job ends."""
+
+
+class Later(Exception):
+    """Raised by work that is to be tried again after a pause, during which it takes no place. The try counts."""
+
+    def __init__(self, pause_s: float) -> None:
+        super().__init__(f"in {pause_s:g} s")
+        self.pause_s = pause_s
 
 
 class Runner:
@@ -98,7 +106,7 @@ class Runner:
         try:
             await asyncio.wait({working, losing}, return_when=asyncio.FIRST_COMPLETED)
             if working.done():
-                await self._conclude(job, working)
+                await self._conclude(job, working, told)
         except asyncio.CancelledError:
             await _cancel(working)
             await self._release(job)
@@ -108,10 +116,13 @@ class Runner:
         finally:
             await _cancel(working, losing, reporting)
 
-    async def _conclude(self, job: Job, working: "asyncio.Future[bytes]") -> None:
+    async def _conclude(self, job: Job, working: "asyncio.Future[bytes]", told: "_Told") -> None:
         """End a job as its work ended."""
         try:
             result = working.result()
+        except Later as later:
+            told.lease_s = later.pause_s  # when that is over, the job goes back to its queue
+            await self._surely(lambda: self._report(job, told))
         except ShuttingDown:
             await self._release(job)
             self._tasks[0].cancel()  # the next job would go the same way
@@ -123,20 +134,24 @@ class Runner:
         else:
             self._count(job)
             try:
-                await self._surely(job, lambda: self._jobs.finish(job.id, self._name, result))
+                await self._end(job, lambda: self._jobs.finish(job.id, self._name, result))
             except JobTooLarge as fault:
                 await self._fail(job, str(fault))
 
     async def _fail(self, job: Job, error: str) -> None:
-        await self._surely(job, lambda: self._jobs.fail(job.id, self._name, error))
+        await self._end(job, lambda: self._jobs.fail(job.id, self._name, error))
 
-    async def _surely(self, job: Job, end: Callable[[], Coroutine[Any, Any, Job | None]]) -> None:
-        """End a job as soon as the store is there."""
+    async def _end(self, job: Job, end: Callable[[], Awaitable[object]]) -> None:
+        if self._ending is not None:
+            ending = self._ending
+            await self._surely(lambda: ending(job))
+        await self._surely(end)
+
+    async def _surely(self, do: Callable[[], Awaitable[object]]) -> None:
+        """Do something as soon as the store is there."""
         while True:
             try:
-                if self._ending is not None:
-                    await self._ending(job)
-                await end()
+                await do()
                 return
             except StoreUnavailable:
                 await asyncio.sleep(RETRY_S)
@@ -166,15 +181,19 @@ class Runner:
                 async with asyncio.timeout(job.lease_s / 3):
                     await told.news.wait()
             told.news.clear()
-            report = Report(
-                job_id=job.id,
-                worker=self._name,
-                now=datetime.now(UTC),
-                percent=told.percent,
-                progress=told.progress,
-            )
-            await self._tried(self._jobs.report([report]))
+            await self._tried(self._report(job, told))
             await asyncio.sleep(REPORT_S)
+
+    async def _report(self, job: Job, told: "_Told") -> None:
+        report = Report(
+            job_id=job.id,
+            worker=self._name,
+            now=datetime.now(UTC),
+            percent=told.percent,
+            progress=told.progress,
+            lease_s=told.lease_s,
+        )
+        await self._jobs.report([report])
 
     async def _show_on(self) -> None:
         while True:
@@ -210,6 +229,7 @@ class _Told:
         self.news = asyncio.Event()
         self.percent = 0.0
         self.progress = b""
+        self.lease_s: float | None = None
 
     def tell(self, percent: float, progress: bytes) -> None:
         """Note how far it is."""
