@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
@@ -75,6 +76,14 @@ async def door(request, tmp_path) -> AsyncIterator[Open]:
         yield start
         for jobs in opened:
             await jobs.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def own_url(request, tmp_path) -> str:
+    """The address of an empty database."""
+    if request.param == "sqlite":
+        return f"sqlite:{tmp_path / 'store.sqlite'}"
+    return str(request.getfixturevalue("postgresql").new())
 
 
 @pytest.fixture
@@ -393,6 +402,46 @@ async def test_a_database_that_was_started_again_between_two_requests(own_postgr
     await asyncio.to_thread(own_postgresql.start)
     await jobs.submit(new("b"))
     assert [job.id for job in await jobs.list("ada")] == ["b", "a"]
+    await jobs.stop()
+
+
+async def test_what_is_done_after_its_caller_gave_up_is_seen_all_the_same(own_url, monkeypatch):
+    monkeypatch.setattr("stepscope.store.desks.ANSWER_S", 0.3)
+    store = SqlJobs(own_url)
+    jobs = Jobs(store)
+    await jobs.start()
+    for job_id in "ab":
+        await jobs.submit(new(job_id))
+    waiter = asyncio.create_task(jobs.ended("a", SOON_S))
+    assert (await jobs.get("a")).state is JobState.QUEUED
+    with monkeypatch.context() as patch:
+        perform = store.writer._perform
+        patch.setattr(store.writer, "_perform", lambda *given: (perform(*given), time.sleep(0.6))[0])
+        with pytest.raises(StoreUnavailable):
+            await jobs.cancel("a")
+        await asyncio.sleep(0.6)
+        with pytest.raises(StoreUnavailable):
+            await jobs.claim("echo", "gone", 1, 0)
+    assert (await waiter).state is JobState.CANCELLED
+    assert (await jobs.get("a")).state is JobState.CANCELLED
+    [(job, _)] = await jobs.claim("echo", "w", 1, SOON_S)
+    assert (job.id, job.attempts) == ("b", 1)
+    await jobs.stop()
+
+
+async def test_a_claim_whose_payload_cant_be_read_now_costs_no_attempt(tmp_path):
+    jobs = Jobs(SqlJobs(f"sqlite:{tmp_path / 'store.sqlite'}", tmp_path / "files"))
+    await jobs.start()
+    await jobs.submit(new(payload=b"x" * 100_000))
+    [path] = (tmp_path / "files").iterdir()
+    path.rename(tmp_path / "kept")
+    path.mkdir()  # nobody can read it as a file
+    with pytest.raises(StoreUnavailable):
+        await jobs.claim("echo", "w", 1, 0)
+    path.rmdir()
+    (tmp_path / "kept").rename(path)
+    [(job, payload)] = await jobs.claim("echo", "w", 1, SOON_S)
+    assert (job.attempts, len(payload)) == (1, 100_000)
     await jobs.stop()
 
 

@@ -10,12 +10,13 @@ import logging
 import secrets
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from stepscope.core.errors import StoreUnavailable
 from stepscope.core.jobs import (
     Claim,
     Ending,
@@ -88,6 +89,7 @@ class SqlJobs:
         self.reader = Desk(database, _read, writes=False)
         self._surveyor = Desk(database, _read, writes=False)  # looks at whole queues, while others read
         self._bodies = Bodies(self.writer, self.reader, files)
+        self._releases: set[asyncio.Task[None]] = set()
         self._tidied_at = datetime.min.replace(tzinfo=UTC)
 
     async def start(self) -> None:
@@ -100,6 +102,7 @@ class SqlJobs:
 
     async def stop(self) -> None:
         """Finish what was asked for, and close the connections."""
+        await asyncio.gather(*self._releases)
         await self.writer.stop()
         await self.reader.stop()
         await self._surveyor.stop()
@@ -115,8 +118,12 @@ class SqlJobs:
             async for told in tellings:
                 if told is None:
                     yield None
-                elif others := [each for each in map(json.loads, told) if each[0] != self._name]:
+                elif others := [each for each in map(json.loads, told) if self._is_news(each[0])]:
                     yield _changes_of(others)
+
+    def _is_news(self, teller: str) -> bool:
+        """Say whether this process doesn't know: it was another, or didn't wait for what it had asked for."""
+        return teller != self._name or self.writer.left
 
     async def add_job(self, new: NewJob) -> Job:
         """Queue a job; return the one of the same owner and key instead, if there is one. Raises `JobQueueFull`."""
@@ -161,9 +168,13 @@ class SqlJobs:
     async def claim_jobs(self, claim: Claim) -> Sequence[tuple[Job, bytes]]:
         """Give a worker the jobs whose turn it is, with their payloads; each job to one worker alone."""
         given = []
-        for claimed in await self.writer.ask(claim):
+        taken = await self.writer.ask(claim, late=lambda taken: self._put_back(taken, claim.worker))
+        for claimed in taken:
             try:
                 given.append((claimed.job, await self._payload(claimed)))
+            except StoreUnavailable:
+                self._put_back(taken, claim.worker)
+                raise
             except BodyLost:
                 log.error("the payload of job %s is lost: there is no %s", claimed.job.id, claimed.payload_body)
                 end = Ending(event=JobEvent.FAIL, at=claim.now, worker=claim.worker, error=LOST_PAYLOAD)
@@ -206,6 +217,18 @@ class SqlJobs:
             await self.writer.ask(TidyTurns())
             await self.writer.ask(lambda link: housekeeping.tidy(link, self._bodies, now))
         return swept
+
+    def _put_back(self, taken: Sequence[Claimed], worker: str) -> None:
+        """Release what its worker won't get."""
+
+        async def release(job_id: str) -> None:
+            with suppress(StoreUnavailable):  # its lease will end
+                await self.release_job(job_id, worker)
+
+        for claimed in taken:
+            task = asyncio.create_task(release(claimed.job.id))
+            self._releases.add(task)
+            task.add_done_callback(self._releases.discard)
 
     async def count_waiting(self, kind: str) -> int:
         """Return how many jobs wait in a queue."""
