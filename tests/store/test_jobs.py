@@ -99,6 +99,9 @@ async def test_a_key_makes_one_job_of_two_submissions(jobs):
     assert await jobs.add_job(new("b", key="k")) == first
     assert (await jobs.add_job(new("c", key="k", owner="bob"))).id == "c"
     assert (await jobs.add_job(new("a"))).id == "a"
+    assert [(await jobs.find_job(owner, "k")).id for owner in ("ada", "bob")] == ["a", "c"]
+    assert await jobs.find_job("eve", "k") is None
+    assert await jobs.find_job("ada", "other") is None
     assert await claimed(jobs, count=9) == ["a", "c"]
 
 

@@ -121,6 +121,9 @@ class JobStore(Protocol):
     async def get_job(self, job_id: str) -> Job | None:
         """Return a job, or None."""
 
+    async def find_job(self, owner: str, key: str) -> Job | None:
+        """Return the job to which its owner gave a key, or None."""
+
     async def get_result(self, job_id: str) -> bytes | None:
         """Return the result of a job that is done, as often as it is asked for."""
 

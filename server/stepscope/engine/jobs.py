@@ -100,6 +100,10 @@ class Jobs:
         """Return a job as it is now, or None."""
         return await self._cache.get(job_id)
 
+    async def find(self, owner: str, key: str) -> Job | None:
+        """Return the job to which its owner gave a key, or None."""
+        return await self._store.find_job(owner, key)
+
     async def result(self, job_id: str) -> bytes | None:
         """Return the result of a job that is done, as often as it is asked for."""
         return await self._store.get_result(job_id)

@@ -77,6 +77,11 @@ class MemoryJobs:
         entry = self._entries.get(job_id)
         return None if entry is None else entry.job
 
+    async def find_job(self, owner: str, key: str) -> Job | None:
+        """Return the job to which its owner gave a key, or None."""
+        named = (entry.job for entry in self._entries.values() if (entry.job.owner, entry.key) == (owner, key))
+        return next(named, None)
+
     async def get_result(self, job_id: str) -> bytes | None:
         """Return the result of a job that is done, as often as it is asked for."""
         entry = self._entries.get(job_id)

@@ -138,6 +138,11 @@ class SqlJobs:
         job: Job | None = await self.reader.ask(GetJob(job_id))
         return job
 
+    async def find_job(self, owner: str, key: str) -> Job | None:
+        """Return the job to which its owner gave a key, or None."""
+        rows = await self.reader.ask(lambda link: link.rows(job_rows.BY_KEY, keys=[key]))
+        return next((job for job in map(job_rows.job_of, rows) if job.owner == owner), None)
+
     async def get_result(self, job_id: str) -> bytes | None:
         """Return the result of a job that is done, as often as it is asked for."""
         if not _is_id(job_id):
