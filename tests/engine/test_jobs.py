@@ -394,6 +394,34 @@ async def test_a_database_that_goes_away_and_comes_back(own_postgresql):
     await there.stop()
 
 
+@pytest.mark.parametrize("ahead_s", [-3600, 3600])
+async def test_a_server_whose_clock_is_wrong_takes_no_job_from_others(postgresql, monkeypatch, ahead_s):
+    def wrong():
+        return datetime.now(UTC) + timedelta(seconds=ahead_s)
+
+    url = postgresql.new()
+    right, wrong_one = Jobs(SqlJobs(url)), Jobs(SqlJobs(url), wrong)
+    with monkeypatch.context() as patch:
+        patch.setattr("stepscope.store.links.utc_now", wrong)
+        await wrong_one.start()
+        await wrong_one.see(Worker(name="w", kind="echo", seen_at=wrong(), offline_after_s=30))
+        await wrong_one.workers("echo")  # it has looked at the clocks for reading and for writing
+    await right.start()
+    for job_id in "ab":
+        await right.submit(new(job_id, lease_s=5, expires_at=datetime.now(UTC) + timedelta(seconds=1800)))
+    [(job, _)] = await right.claim("echo", "here", 1, 0)
+    [(other, _)] = await wrong_one.claim("echo", "there", 1, SOON_S)
+    await asyncio.sleep(2.5)  # both have swept
+    for job_id in (job.id, other.id):
+        now = await right.get(job_id)
+        assert (now.state, now.attempts) == (JobState.PROCESSING, 1)
+    assert [worker.name for worker in await right.workers("echo")] == ["w"]
+    done = await wrong_one.finish(other.id, "there", b"")
+    assert abs((done.ended_at - datetime.now(UTC)).total_seconds()) < 60
+    await right.stop()
+    await wrong_one.stop()
+
+
 async def test_a_database_that_was_started_again_between_two_requests(own_postgresql):
     jobs = Jobs(SqlJobs(own_postgresql.new()))
     await jobs.start()

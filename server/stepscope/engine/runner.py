@@ -10,6 +10,7 @@ import logging
 import os
 import secrets
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
@@ -132,7 +133,7 @@ class Runner:
             log.error("job %s failed", job.id, exc_info=fault)
             await self._fail(job, str(InternalFailure()))
         else:
-            self._count(job)
+            self._count(time.monotonic() - told.begun_s)
             try:
                 await self._end(job, lambda: self._jobs.finish(job.id, self._name, result))
             except JobTooLarge as fault:
@@ -216,9 +217,7 @@ class Runner:
         except Exception:
             log.exception("%s can't be told of", self._name)
 
-    def _count(self, job: Job) -> None:
-        assert job.claimed_at is not None, "it runs"
-        took_s = (datetime.now(UTC) - job.claimed_at).total_seconds()
+    def _count(self, took_s: float) -> None:
         self._mean_s = took_s if self._mean_s is None else (1 - NEWEST) * self._mean_s + NEWEST * took_s
 
 
@@ -230,6 +229,7 @@ class _Told:
         self.percent = 0.0
         self.progress = b""
         self.lease_s: float | None = None
+        self.begun_s = time.monotonic()
 
     def tell(self, percent: float, progress: bytes) -> None:
         """Note how far it is."""

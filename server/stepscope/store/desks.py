@@ -159,6 +159,7 @@ class Desk:
         """Return a connection, in a transaction if it is to write."""
         if self._link is None:
             self._link = connect(self._database)
+        self._link.compare_clocks()
         if self._writes:
             self._link.begin()
         return self._link

@@ -7,7 +7,7 @@ A queue is changed by one transaction at a time: SQLite's holds the whole file, 
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -94,6 +94,8 @@ def perform(link: Link, requests: Sequence[Any], teller: str, at: datetime) -> S
 
     A request that is a function is called with the connection. `teller` is this process, to the others.
     """
+    if link.ahead:
+        requests = [_by_clock_of(link, request) for request in requests]
     batch = _Batch(link, requests)
     answers = [request(link) if callable(request) else None for request in requests]
     batch.open()
@@ -331,6 +333,24 @@ class _Batch:
     def _many(self, bulk: Bulk, rows: Sequence[Values]) -> None:
         if rows:
             self._link.many(bulk, rows)
+
+
+def _by_clock_of(link: Link, request: Any) -> Any:
+    """Return a request with its times as the database's clock has them."""
+    ahead = link.ahead
+    match request:
+        case AddJob(new):
+            start_by = None if new.start_by is None else new.start_by + ahead
+            created_at, expires_at = new.created_at + ahead, new.expires_at + ahead
+            return replace(request, new=replace(new, created_at=created_at, expires_at=expires_at, start_by=start_by))
+        case ReportJobs(reports):
+            return ReportJobs([replace(report, now=report.now + ahead) for report in reports])
+        case EndJob(_, ending):
+            return replace(request, ending=replace(ending, at=ending.at + ahead))
+        case SweepJobs() | Claim():
+            return replace(request, now=request.now + ahead)
+        case _:
+            return request
 
 
 def _is_open(job: Job) -> bool:

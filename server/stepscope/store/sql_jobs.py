@@ -11,7 +11,7 @@ import secrets
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -213,10 +213,10 @@ class SqlJobs:
             due = await self._due(now)
             count = len(due)
             if before_end is not None:
-                await asyncio.gather(*(before_end(job) for job in due if ends_in_time(job, now)))
+                await asyncio.gather(*(before_end(job) for job, ends in due if ends))
             if due:
                 # These alone: others that are due by now weren't announced.
-                swept += await self.writer.ask(SweepJobs(now, [job.id for job in due]))
+                swept += await self.writer.ask(SweepJobs(now, [job.id for job, _ in due]))
         if now - self._tidied_at >= timedelta(seconds=housekeeping.EVERY_S):
             self._tidied_at = now
             await self.writer.ask(TidyTurns())
@@ -258,13 +258,24 @@ class SqlJobs:
 
     async def list_workers(self, kind: str) -> Sequence[Worker]:
         """Return the workers of a queue that were seen lately, in the order of their names."""
-        rows = await self.reader.ask(lambda link: link.rows(job_rows.LIST_WORKERS, kind=kind))
-        return [job_rows.worker_of(row) for row in rows]
 
-    async def _due(self, now: datetime) -> Sequence[Job]:
-        wish = {"now_us": microseconds(now), "count": SWEPT}
-        rows = await self.reader.ask(lambda link: link.rows(job_rows.DUE, **wish))
-        return [job_rows.job_of(row) for row in rows]
+        def read(link: Link) -> Sequence[Worker]:
+            workers = map(job_rows.worker_of, link.rows(job_rows.LIST_WORKERS, kind=kind))
+            return [replace(worker, seen_at=worker.seen_at - link.ahead) for worker in workers]
+
+        workers: Sequence[Worker] = await self.reader.ask(read)
+        return workers
+
+    async def _due(self, now: datetime) -> Sequence[tuple[Job, bool]]:
+        """Return the jobs to which the time does something, and whether it ends them."""
+
+        def read(link: Link) -> Sequence[tuple[Job, bool]]:
+            at = now + link.ahead
+            jobs = map(job_rows.job_of, link.rows(job_rows.DUE, now_us=microseconds(at), count=SWEPT))
+            return [(job, ends_in_time(job, at)) for job in jobs]
+
+        due: Sequence[tuple[Job, bool]] = await self.reader.ask(read)
+        return due
 
     async def _payload(self, claimed: Claimed) -> bytes:
         return await self._bodies.read(claimed.payload_body) if claimed.payload_body else claimed.payload
@@ -297,7 +308,8 @@ def _named(link: Link, statement: Statement, requests: Sequence[Any], kind: type
 
 def _put(worker: Worker) -> Callable[[Link], None]:
     def put(link: Link) -> None:
-        link.run(job_rows.PUT_WORKER, **job_rows.worker_row(worker))
+        seen = replace(worker, seen_at=worker.seen_at + link.ahead)
+        link.run(job_rows.PUT_WORKER, **job_rows.worker_row(seen))
 
     return put
 
