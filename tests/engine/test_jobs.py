@@ -434,7 +434,6 @@ async def test_a_database_that_was_started_again_between_two_requests(own_postgr
 
 
 async def test_what_is_done_after_its_caller_gave_up_is_seen_all_the_same(own_url, monkeypatch):
-    monkeypatch.setattr("stepscope.store.desks.ANSWER_S", 0.3)
     store = SqlJobs(own_url)
     jobs = Jobs(store)
     await jobs.start()
@@ -444,10 +443,11 @@ async def test_what_is_done_after_its_caller_gave_up_is_seen_all_the_same(own_ur
     assert (await jobs.get("a")).state is JobState.QUEUED
     with monkeypatch.context() as patch:
         perform = store.writer._perform
-        patch.setattr(store.writer, "_perform", lambda *given: (perform(*given), time.sleep(0.6))[0])
+        patch.setattr("stepscope.store.desks.ANSWER_S", 0.2)
+        patch.setattr(store.writer, "_perform", lambda *given: (perform(*given), time.sleep(1))[0])
         with pytest.raises(StoreUnavailable):
             await jobs.cancel("a")
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(1.5)
         with pytest.raises(StoreUnavailable):
             await jobs.claim("echo", "gone", 1, 0)
     assert (await waiter).state is JobState.CANCELLED
