@@ -103,6 +103,11 @@ async def _takes(jobs: Jobs, new: NewJob) -> bool:
     return True
 
 
+async def state_of(jobs: Jobs, job_id: str) -> JobState | None:
+    job = await jobs.get(job_id)
+    return None if job is None else job.state
+
+
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(SOON_S):
         while not await condition():  # noqa: ASYNC110 - it is the store's, which has no event
@@ -414,9 +419,12 @@ async def test_a_server_whose_clock_is_wrong_takes_no_job_from_others(postgresql
     await asyncio.sleep(2.5)  # both have swept
     for job_id in (job.id, other.id):
         now = await right.get(job_id)
+        assert now is not None
         assert (now.state, now.attempts) == (JobState.PROCESSING, 1)
     assert [worker.name for worker in await right.workers("echo")] == ["w"]
     done = await wrong_one.finish(other.id, "there", b"")
+    assert done is not None
+    assert done.ended_at is not None
     assert abs((done.ended_at - datetime.now(UTC)).total_seconds()) < 60
     await right.stop()
     await wrong_one.stop()
@@ -440,18 +448,25 @@ async def test_what_is_done_after_its_caller_gave_up_is_seen_all_the_same(own_ur
     for job_id in "ab":
         await jobs.submit(new(job_id))
     waiter = asyncio.create_task(jobs.ended("a", SOON_S))
-    assert (await jobs.get("a")).state is JobState.QUEUED
+    assert await state_of(jobs, "a") is JobState.QUEUED
     with monkeypatch.context() as patch:
         perform = store.writer._perform
+
+        def perform_slowly(*given: Any) -> Any:
+            done = perform(*given)
+            time.sleep(1)
+            return done
+
         patch.setattr("stepscope.store.desks.ANSWER_S", 0.2)
-        patch.setattr(store.writer, "_perform", lambda *given: (perform(*given), time.sleep(1))[0])
+        patch.setattr(store.writer, "_perform", perform_slowly)
         with pytest.raises(StoreUnavailable):
             await jobs.cancel("a")
         await asyncio.sleep(1.5)
         with pytest.raises(StoreUnavailable):
             await jobs.claim("echo", "gone", 1, 0)
-    assert (await waiter).state is JobState.CANCELLED
-    assert (await jobs.get("a")).state is JobState.CANCELLED
+    ended = await waiter
+    assert ended is not None
+    assert ended.state is await state_of(jobs, "a") is JobState.CANCELLED
     [(job, _)] = await jobs.claim("echo", "w", 1, SOON_S)
     assert (job.id, job.attempts) == ("b", 1)
     await jobs.stop()
