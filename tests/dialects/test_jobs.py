@@ -160,6 +160,30 @@ async def test_the_same_key_and_body_give_the_same_job(client):
     assert first["id"] == again["id"] != other["id"]
 
 
+async def test_the_same_key_gives_the_job_whose_predictor_is_closed_by_now(client):
+    predictor = (await client.post("/api/predict/open", {"model_name": "sum"})).json()["id"]
+    request = tensors(1.0, predictor={"id": predictor})
+    del request["model"]
+    job = await submitted(client, request, idempotency_key="again")
+    await ended(client, job["id"])
+    await client.post("/api/predict/close", {"id": predictor})
+    assert (await submitted(client, request, idempotency_key="again"))["id"] == job["id"]
+    assert (await client.post("/api/jobs", request)).problem == "predictor-not-found"
+    other = tensors(2.0, predictor={"id": predictor})
+    del other["model"]
+    assert (await client.post("/api/jobs", other, idempotency_key="again")).problem == "idempotency-key-reused"
+
+
+async def test_a_job_that_is_queued_is_acknowledged_whatever_becomes_of_the_database(serve, monkeypatch):
+    async def away(*_):
+        raise StoreUnavailable
+
+    monkeypatch.setattr(MemoryJobs, "places", away)
+    async with serve(jobs={"run_at_once": 0}) as client:
+        job = await submitted(client, tensors(1.0))
+        assert job["state"] == "queued"
+
+
 async def test_the_same_key_with_another_body_is_refused(client):
     await submitted(client, tensors(1.0), idempotency_key="k")
     reply = await client.post("/api/jobs", tensors(2.0), idempotency_key="k")

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
@@ -77,6 +78,14 @@ async def door(request, tmp_path) -> AsyncIterator[Open]:
             await jobs.stop()
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def own_url(request, tmp_path) -> str:
+    """The address of an empty database."""
+    if request.param == "sqlite":
+        return f"sqlite:{tmp_path / 'store.sqlite'}"
+    return str(request.getfixturevalue("postgresql").new())
+
+
 @pytest.fixture
 async def counted() -> AsyncIterator[tuple[Jobs, Counted]]:
     store = Counted(MemoryJobs())
@@ -92,6 +101,11 @@ async def _takes(jobs: Jobs, new: NewJob) -> bool:
     except StoreUnavailable:
         return False
     return True
+
+
+async def state_of(jobs: Jobs, job_id: str) -> JobState | None:
+    job = await jobs.get(job_id)
+    return None if job is None else job.state
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
@@ -342,6 +356,20 @@ async def test_limits(door):
         await small.finish("a", "w", b"12345")
 
 
+async def test_a_reason_that_no_database_takes_is_told_all_the_same(door):
+    jobs = await door()
+    for job_id, reason in (("a", "no\0thing"), ("b", "half\ud800")):
+        await jobs.submit(new(job_id))
+        await jobs.claim("echo", "w", 1, 0)
+        job = await jobs.fail(job_id, "w", reason)
+        assert job is not None
+        assert (job.state, job.error) == (
+            JobState.FAILED,
+            reason.replace("\0", "\N{REPLACEMENT CHARACTER}").replace("\ud800", "?"),
+        )
+        assert await jobs.get(job_id) == job
+
+
 async def test_a_database_that_goes_away_and_comes_back(own_postgresql):
     here, there = Jobs(SqlJobs(url := own_postgresql.new())), Jobs(SqlJobs(url))
     await here.start()
@@ -371,6 +399,37 @@ async def test_a_database_that_goes_away_and_comes_back(own_postgresql):
     await there.stop()
 
 
+@pytest.mark.parametrize("ahead_s", [-3600, 3600])
+async def test_a_server_whose_clock_is_wrong_takes_no_job_from_others(postgresql, monkeypatch, ahead_s):
+    def wrong():
+        return datetime.now(UTC) + timedelta(seconds=ahead_s)
+
+    url = postgresql.new()
+    right, wrong_one = Jobs(SqlJobs(url)), Jobs(SqlJobs(url), wrong)
+    with monkeypatch.context() as patch:
+        patch.setattr("stepscope.store.links.utc_now", wrong)
+        await wrong_one.start()
+        await wrong_one.see(Worker(name="w", kind="echo", seen_at=wrong(), offline_after_s=30))
+        await wrong_one.workers("echo")  # it has looked at the clocks for reading and for writing
+    await right.start()
+    for job_id in "ab":
+        await right.submit(new(job_id, lease_s=5, expires_at=datetime.now(UTC) + timedelta(seconds=1800)))
+    [(job, _)] = await right.claim("echo", "here", 1, 0)
+    [(other, _)] = await wrong_one.claim("echo", "there", 1, SOON_S)
+    await asyncio.sleep(2.5)  # both have swept
+    for job_id in (job.id, other.id):
+        now = await right.get(job_id)
+        assert now is not None
+        assert (now.state, now.attempts) == (JobState.PROCESSING, 1)
+    assert [worker.name for worker in await right.workers("echo")] == ["w"]
+    done = await wrong_one.finish(other.id, "there", b"")
+    assert done is not None
+    assert done.ended_at is not None
+    assert abs((done.ended_at - datetime.now(UTC)).total_seconds()) < 60
+    await right.stop()
+    await wrong_one.stop()
+
+
 async def test_a_database_that_was_started_again_between_two_requests(own_postgresql):
     jobs = Jobs(SqlJobs(own_postgresql.new()))
     await jobs.start()
@@ -379,6 +438,53 @@ async def test_a_database_that_was_started_again_between_two_requests(own_postgr
     await asyncio.to_thread(own_postgresql.start)
     await jobs.submit(new("b"))
     assert [job.id for job in await jobs.list("ada")] == ["b", "a"]
+    await jobs.stop()
+
+
+async def test_what_is_done_after_its_caller_gave_up_is_seen_all_the_same(own_url, monkeypatch):
+    store = SqlJobs(own_url)
+    jobs = Jobs(store)
+    await jobs.start()
+    for job_id in "ab":
+        await jobs.submit(new(job_id))
+    waiter = asyncio.create_task(jobs.ended("a", SOON_S))
+    assert await state_of(jobs, "a") is JobState.QUEUED
+    with monkeypatch.context() as patch:
+        perform = store.writer._perform
+
+        def perform_slowly(*given: Any) -> Any:
+            done = perform(*given)
+            time.sleep(1)
+            return done
+
+        patch.setattr("stepscope.store.desks.ANSWER_S", 0.2)
+        patch.setattr(store.writer, "_perform", perform_slowly)
+        with pytest.raises(StoreUnavailable):
+            await jobs.cancel("a")
+        await asyncio.sleep(1.5)
+        with pytest.raises(StoreUnavailable):
+            await jobs.claim("echo", "gone", 1, 0)
+    ended = await waiter
+    assert ended is not None
+    assert ended.state is await state_of(jobs, "a") is JobState.CANCELLED
+    [(job, _)] = await jobs.claim("echo", "w", 1, SOON_S)
+    assert (job.id, job.attempts) == ("b", 1)
+    await jobs.stop()
+
+
+async def test_a_claim_whose_payload_cant_be_read_now_costs_no_attempt(tmp_path):
+    jobs = Jobs(SqlJobs(f"sqlite:{tmp_path / 'store.sqlite'}", tmp_path / "files"))
+    await jobs.start()
+    await jobs.submit(new(payload=b"x" * 100_000))
+    [path] = (tmp_path / "files").iterdir()
+    path.rename(tmp_path / "kept")
+    path.mkdir()  # nobody can read it as a file
+    with pytest.raises(StoreUnavailable):
+        await jobs.claim("echo", "w", 1, 0)
+    path.rmdir()
+    (tmp_path / "kept").rename(path)
+    [(job, payload)] = await jobs.claim("echo", "w", 1, SOON_S)
+    assert (job.attempts, len(payload)) == (1, 100_000)
     await jobs.stop()
 
 

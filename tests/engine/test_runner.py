@@ -32,6 +32,35 @@ class Away(MemoryJobs):
         return await super().end_job(*arguments)
 
 
+class Faulty(MemoryJobs):
+    """A store in which every kind of call goes wrong once, as nobody expects."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failed: set[str] = set()
+
+    def _fail_once(self, what: str) -> None:
+        if what not in self.failed:
+            self.failed.add(what)
+            raise RuntimeError(what)
+
+    async def claim_jobs(self, *arguments: Any) -> Any:
+        self._fail_once("claim")
+        return await super().claim_jobs(*arguments)
+
+    async def report_jobs(self, *arguments: Any) -> Any:
+        self._fail_once("report")
+        return await super().report_jobs(*arguments)
+
+    async def get_job(self, *arguments: Any) -> Job | None:
+        self._fail_once("get")
+        return await super().get_job(*arguments)
+
+    async def put_worker(self, *arguments: Any) -> None:
+        self._fail_once("see")
+        await super().put_worker(*arguments)
+
+
 class Work:
     """Work that waits to be let go, and counts itself."""
 
@@ -232,6 +261,25 @@ async def test_a_result_outlasts_the_stores_absence(jobs, work, store, monkeypat
         assert job.state is JobState.PROCESSING
         store.away = False
         assert (await ended(jobs, "a")).state is JobState.DONE
+
+
+async def test_a_fault_that_nobody_expects_stops_no_runner(work, monkeypatch):
+    monkeypatch.setattr(module, "RETRY_S", 0.01)
+    monkeypatch.setattr(module, "SHOW_S", 0.01)
+    store = Faulty()
+    jobs = Jobs(store)
+    await jobs.start()
+    await submitted(jobs, "a", lease_s=0.3)
+    async with asyncio.timeout(SOON_S), running(jobs, work):
+        await work.began.get()
+        while len(store.failed) < 4:  # noqa: ASYNC110 - it is the store's, which has no event
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(1.5)  # longer than the lease, and long enough for a sweep
+        work.go.set()
+        job = await ended(jobs, "a")
+        assert (job.state, job.attempts) == (JobState.DONE, 1)
+        assert await jobs.workers("k")
+    await jobs.stop()
 
 
 async def test_work_that_somebody_else_has_by_now_is_given_up(jobs, work, store):

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from stepscope.core.errors import NoticeUntaken, UrlFailed, UrlRefused
-from stepscope.core.jobs import JobState, NewJob
+from stepscope.core.jobs import JobState, NewJob, Report
 from stepscope.engine.fetch import Fetcher, FetchLimits
 from stepscope.engine.jobs import Jobs
 from stepscope.engine.runner import Runner
@@ -58,6 +58,11 @@ async def jobs() -> AsyncIterator[Jobs]:
     async with asyncio.timeout(60):
         yield jobs
     await jobs.stop()
+
+
+@pytest.fixture(autouse=True)
+def _swept_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stepscope.engine.jobs.SWEEP_S", 0.02)
 
 
 @contextlib.asynccontextmanager
@@ -124,16 +129,44 @@ async def test_it_is_given_up_in_the_end(jobs, hook):
 
 async def test_a_stop_between_two_tries_leaves_the_notice_for_the_next_server(jobs, hook):
     hook.statuses = [503]
-    async with delivering(jobs, hook, pauses_s=(3600.0,)) as webhooks:
+    async with delivering(jobs, hook, pauses_s=(1.0,)) as webhooks:
         await webhooks.promise(await submitted(jobs), Webhook(url=hook.url))
         await jobs.cancel("a")
         await hook.heard.wait()
     notice = await jobs.get("a-webhook")
     assert notice is not None
-    assert notice.state is JobState.QUEUED
-    async with delivering(jobs, hook):
+    assert not notice.state.is_final
+    async with delivering(jobs, hook, pauses_s=(1.0,)):
         notice = await jobs.ended("a-webhook")
     assert notice.state is JobState.DONE
+    assert len(hook.taken) == 2
+
+
+async def test_notices_that_wait_for_their_next_try_hold_up_no_other(jobs, hook):
+    async with delivering(jobs, hook, pauses_s=(3600.0,)) as webhooks:
+        hook.statuses = [503] * 9
+        for number in range(9):  # more than are sent at a time
+            await webhooks.promise(await submitted(jobs, f"a{number}"), Webhook(url=hook.url))
+            await jobs.cancel(f"a{number}")
+        while hook.statuses:
+            hook.heard.clear()
+            await hook.heard.wait()
+        await webhooks.promise(await submitted(jobs, "b"), Webhook(url=hook.url))
+        await jobs.cancel("b")
+        notice = await jobs.ended("b-webhook", 10)
+    assert notice.state is JobState.DONE
+
+
+async def test_servers_that_are_lost_cost_a_notice_no_more_than_tries(jobs, hook):
+    webhooks = Webhooks(jobs, Fetcher(FetchLimits()), lambda _: b"", pauses_s=(0.0,))
+    await webhooks.promise(await submitted(jobs), Webhook(url=hook.url))
+    await jobs.cancel("a")
+    for _ in range(10):
+        [(notice, _)] = await jobs.claim(KIND, "lost", 1, 5)
+        await jobs.report([Report(job_id=notice.id, worker="lost", now=datetime.now(UTC), lease_s=0.0)])
+    async with delivering(jobs, hook):
+        told = await jobs.ended("a-webhook")
+    assert told.state is JobState.DONE
 
 
 async def test_a_private_address_is_never_called(hook):

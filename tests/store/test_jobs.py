@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from stepscope.core.errors import JobQueueFull
+from stepscope.core.errors import JobQueueFull, StoreUnavailable
 from stepscope.core.jobs import LOST, Claim, Ending, JobEvent, JobState, NewJob, Report, Worker
 from stepscope.store.job_batches import TidyTurns
 from stepscope.store.links import statement
@@ -99,6 +99,9 @@ async def test_a_key_makes_one_job_of_two_submissions(jobs):
     assert await jobs.add_job(new("b", key="k")) == first
     assert (await jobs.add_job(new("c", key="k", owner="bob"))).id == "c"
     assert (await jobs.add_job(new("a"))).id == "a"
+    assert [(await jobs.find_job(owner, "k")).id for owner in ("ada", "bob")] == ["a", "c"]
+    assert await jobs.find_job("eve", "k") is None
+    assert await jobs.find_job("ada", "other") is None
     assert await claimed(jobs, count=9) == ["a", "c"]
 
 
@@ -173,6 +176,44 @@ async def test_time_ends_jobs_and_forgets_them(jobs):
     assert await jobs.get_job("waiting") is not None
     await jobs.sweep_jobs(seconds(1100))
     assert await jobs.get_job("waiting") is None
+
+
+async def test_an_end_by_time_is_announced_before_it_comes(jobs):
+    for key in ("lapses", "lost", "lost again"):
+        await jobs.add_job(new(key, kind=key, life_s=10 if key == "lapses" else 100, max_attempts=1 + ("again" in key)))
+    for key in ("lost", "lost again"):
+        await jobs.claim_jobs(claim(kind=key))
+    told = []
+
+    async def refuse(job):
+        raise StoreUnavailable
+
+    async def tell(job):
+        told.append((job.id, (await jobs.get_job(job.id)).state))
+
+    with pytest.raises(StoreUnavailable):
+        await jobs.sweep_jobs(seconds(10), refuse)
+    assert (await jobs.get_job("lapses")).state is JobState.QUEUED
+    ended = await jobs.sweep_jobs(seconds(10), tell)
+    assert sorted(told) == [("lapses", JobState.QUEUED), ("lost", JobState.PROCESSING)]
+    assert {job.id: job.state for job in ended} == {
+        "lapses": JobState.LAPSED,
+        "lost": JobState.FAILED,
+        "lost again": JobState.QUEUED,
+    }
+
+
+async def test_every_end_by_time_is_announced_however_many_come(jobs, monkeypatch):
+    monkeypatch.setattr("stepscope.store.sql_jobs.SWEPT", 3)
+    for number in range(10):
+        await jobs.add_job(new(str(number), life_s=10))
+    told = []
+
+    async def tell(job):
+        told.append(job.id)
+
+    assert len(await jobs.sweep_jobs(seconds(10), tell)) == 10
+    assert sorted(told) == [str(number) for number in range(10)]
 
 
 async def test_priorities_then_turns_then_age(jobs):

@@ -195,6 +195,8 @@ class Report:
     now: datetime
     percent: float = 0.0
     progress: bytes = b""
+    lease_s: float | None = None
+    """How long the worker will be silent now, if that isn't the job's lease."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,7 +252,7 @@ def reported(job: Job, report: Report) -> Job | None:
     """Return the job as a sign of life leaves it, None when it changes nothing."""
     if report.worker != job.worker or after(job.state, JobEvent.RENEW) is None:
         return None
-    until = report.now + timedelta(seconds=job.lease_s)
+    until = report.now + timedelta(seconds=job.lease_s if report.lease_s is None else report.lease_s)
     return replace(job, lease_until=until, percent=report.percent, progress=report.progress)
 
 
@@ -272,6 +274,12 @@ def timed(job: Job, now: datetime) -> Job | None:
     if not state.is_final:
         return replace(job, state=state, lease_until=now)
     return replace(job, state=state, lease_until=None, error=error, ended_at=now)
+
+
+def ends_in_time(job: Job, now: datetime) -> bool:
+    """Say whether the time ends a job."""
+    swept = timed(job, now)
+    return swept is not None and swept.state.is_final
 
 
 def released(job: Job, worker: str) -> Job | None:

@@ -1,6 +1,6 @@
 """The seams of the engine: each Protocol is narrow, and a small honest fake of it ships with the package."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -96,6 +96,10 @@ class Store(Protocol):
         """Take out the records whose lease ended before a time; return their ids."""
 
 
+BeforeEnd = Callable[[Job], Awaitable[None]]
+"""Is called with a job before the time ends it."""
+
+
 class JobStore(Protocol):
     """Jobs, as `core.jobs` says what may happen to them. Any process that shares the store can serve any job.
 
@@ -116,6 +120,9 @@ class JobStore(Protocol):
 
     async def get_job(self, job_id: str) -> Job | None:
         """Return a job, or None."""
+
+    async def find_job(self, owner: str, key: str) -> Job | None:
+        """Return the job to which its owner gave a key, or None."""
 
     async def get_result(self, job_id: str) -> bytes | None:
         """Return the result of a job that is done, as often as it is asked for."""
@@ -138,8 +145,11 @@ class JobStore(Protocol):
     async def release_job(self, job_id: str, worker: str) -> Job | None:
         """Put back what a worker was given but never got, as if it hadn't been taken."""
 
-    async def sweep_jobs(self, now: datetime) -> Sequence[Job]:
-        """Do what the time does to jobs: end, queue again, forget. Returns those that changed and are still there."""
+    async def sweep_jobs(self, now: datetime, before_end: BeforeEnd | None = None) -> Sequence[Job]:
+        """Do what the time does to jobs: end, queue again, forget. Returns those that changed and are still there.
+
+        `before_end` is called with each that is about to end; what it raises leaves the jobs as they are.
+        """
 
     async def count_waiting(self, kind: str) -> int:
         """Return how many jobs wait in a queue."""

@@ -62,7 +62,7 @@ class Jobs:
         self._tasks: list[asyncio.Task[None]] = []
         self._under_way: set[asyncio.Task[Any]] = set()
         self.lapsed: Callable[[Job], Awaitable[None]] | None = None
-        """Is called with each job that the time has ended."""
+        """Is called with each job that the time is about to end."""
 
     async def start(self) -> None:
         """Begin to look after the jobs' time, and to hear what other processes do. Raises `SettingsInvalid`."""
@@ -99,6 +99,10 @@ class Jobs:
     async def get(self, job_id: str) -> Job | None:
         """Return a job as it is now, or None."""
         return await self._cache.get(job_id)
+
+    async def find(self, owner: str, key: str) -> Job | None:
+        """Return the job to which its owner gave a key, or None."""
+        return await self._store.find_job(owner, key)
 
     async def result(self, job_id: str) -> bytes | None:
         """Return the result of a job that is done, as often as it is asked for."""
@@ -215,7 +219,8 @@ class Jobs:
 
     async def fail(self, job_id: str, worker: str, error: str) -> Job | None:
         """End a job that its worker can't do; return it as it is then, None when there is no such job."""
-        return await self._end(job_id, Ending(event=JobEvent.FAIL, at=self._now(), worker=worker, error=error))
+        ending = Ending(event=JobEvent.FAIL, at=self._now(), worker=worker, error=_kept(error))
+        return await self._end(job_id, ending)
 
     async def see(self, worker: Worker) -> None:
         """Note that a worker is there."""
@@ -322,18 +327,21 @@ class Jobs:
         self._away = True
         self._cache.distrust()
 
-    async def _lapse(self, jobs: Sequence[Job]) -> None:
-        for job in jobs:
+    async def _before_end(self, job: Job) -> None:
+        """Tell of a job that will end. While that can't be written, it doesn't end."""
+        try:
             if self.lapsed is not None:
                 await self.lapsed(job)
+        except StoreUnavailable:
+            raise
+        except Exception:
+            log.exception("nobody can be told of the end of job %s", job.id)
 
     async def _sweep_on(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S * random.uniform(0.8, 1.2))  # noqa: S311 - so that processes take turns
             try:
-                swept = await self._store.sweep_jobs(self._now())
-                self._tell_all(swept)
-                await self._lapse([job for job in swept if job.state.is_final])
+                self._tell_all(await self._store.sweep_jobs(self._now(), self._before_end))
                 await self._workers.write(self._now())
             except StepscopeError as fault:
                 log.debug("jobs can't be looked after: %s", fault)
@@ -346,6 +354,11 @@ async def _soon(changed: Signal) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(RETRY_S):
             await changed.wait()
+
+
+def _kept(text: str) -> str:
+    """Return a text as every database takes it: PostgreSQL refuses NUL, and none can write half of a pair."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
 
 
 def _estimate_s(job: Job, place: int, crew: Crew, now: datetime) -> float | None:

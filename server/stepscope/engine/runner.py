@@ -10,7 +10,8 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Coroutine
+import time
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -38,6 +39,14 @@ Work = Callable[[Job, bytes, Tell], Awaitable[bytes]]
 """Does a job, given its payload, and returns its result. A `StepscopeError`'s text is why it failed."""
 Ending = Callable[[Job], Awaitable[None]]
 """Is called before a job ends."""
+
+
+class Later(Exception):
+    """Raised by work that is to be tried again after a pause, during which it takes no place. The try counts."""
+
+    def __init__(self, pause_s: float) -> None:
+        super().__init__(f"in {pause_s:g} s")
+        self.pause_s = pause_s
 
 
 class Runner:
@@ -77,6 +86,10 @@ class Runner:
             except StoreUnavailable:
                 await asyncio.sleep(RETRY_S)
                 continue
+            except Exception:
+                log.exception("no %s jobs can be taken", self._kind)
+                await asyncio.sleep(RETRY_S)
+                continue
             for job, payload in claimed:
                 task = asyncio.create_task(self._run(job, payload))
                 self._running.add(task)
@@ -94,18 +107,23 @@ class Runner:
         try:
             await asyncio.wait({working, losing}, return_when=asyncio.FIRST_COMPLETED)
             if working.done():
-                await self._conclude(job, working)
+                await self._conclude(job, working, told)
         except asyncio.CancelledError:
             await _cancel(working)
             await self._release(job)
             raise
+        except Exception:  # its lease will end, and it is tried again
+            log.exception("the end of job %s can't be written", job.id)
         finally:
             await _cancel(working, losing, reporting)
 
-    async def _conclude(self, job: Job, working: "asyncio.Future[bytes]") -> None:
+    async def _conclude(self, job: Job, working: "asyncio.Future[bytes]", told: "_Told") -> None:
         """End a job as its work ended."""
         try:
             result = working.result()
+        except Later as later:
+            told.lease_s = later.pause_s  # when that is over, the job goes back to its queue
+            await self._surely(lambda: self._report(job, told))
         except ShuttingDown:
             await self._release(job)
             self._tasks[0].cancel()  # the next job would go the same way
@@ -115,22 +133,26 @@ class Runner:
             log.error("job %s failed", job.id, exc_info=fault)
             await self._fail(job, str(InternalFailure()))
         else:
-            self._count(job)
+            self._count(time.monotonic() - told.begun_s)
             try:
-                await self._surely(job, lambda: self._jobs.finish(job.id, self._name, result))
+                await self._end(job, lambda: self._jobs.finish(job.id, self._name, result))
             except JobTooLarge as fault:
                 await self._fail(job, str(fault))
 
     async def _fail(self, job: Job, error: str) -> None:
-        await self._surely(job, lambda: self._jobs.fail(job.id, self._name, error))
+        await self._end(job, lambda: self._jobs.fail(job.id, self._name, error))
 
-    async def _surely(self, job: Job, end: Callable[[], Coroutine[Any, Any, Job | None]]) -> None:
-        """End a job as soon as the store is there."""
+    async def _end(self, job: Job, end: Callable[[], Awaitable[object]]) -> None:
+        if self._ending is not None:
+            ending = self._ending
+            await self._surely(lambda: ending(job))
+        await self._surely(end)
+
+    async def _surely(self, do: Callable[[], Awaitable[object]]) -> None:
+        """Do something as soon as the store is there."""
         while True:
             try:
-                if self._ending is not None:
-                    await self._ending(job)
-                await end()
+                await do()
                 return
             except StoreUnavailable:
                 await asyncio.sleep(RETRY_S)
@@ -150,6 +172,9 @@ class Runner:
                 return
             except StoreUnavailable:
                 await asyncio.sleep(RETRY_S)
+            except Exception:
+                log.exception("job %s can't be watched", job.id)
+                await asyncio.sleep(RETRY_S)
 
     async def _report_on(self, job: Job, told: "_Told") -> None:
         while True:
@@ -157,16 +182,19 @@ class Runner:
                 async with asyncio.timeout(job.lease_s / 3):
                     await told.news.wait()
             told.news.clear()
-            report = Report(
-                job_id=job.id,
-                worker=self._name,
-                now=datetime.now(UTC),
-                percent=told.percent,
-                progress=told.progress,
-            )
-            with suppress(StoreUnavailable):
-                await self._jobs.report([report])
+            await self._tried(self._report(job, told))
             await asyncio.sleep(REPORT_S)
+
+    async def _report(self, job: Job, told: "_Told") -> None:
+        report = Report(
+            job_id=job.id,
+            worker=self._name,
+            now=datetime.now(UTC),
+            percent=told.percent,
+            progress=told.progress,
+            lease_s=told.lease_s,
+        )
+        await self._jobs.report([report])
 
     async def _show_on(self) -> None:
         while True:
@@ -177,13 +205,19 @@ class Runner:
                 offline_after_s=3 * SHOW_S,
                 mean_s=None if self._mean_s is None else self._mean_s / self._at_once,
             )
-            with suppress(StoreUnavailable):
-                await self._jobs.see(worker)
+            await self._tried(self._jobs.see(worker))
             await asyncio.sleep(SHOW_S)
 
-    def _count(self, job: Job) -> None:
-        assert job.claimed_at is not None, "it runs"
-        took_s = (datetime.now(UTC) - job.claimed_at).total_seconds()
+    async def _tried(self, telling: Awaitable[object]) -> None:
+        """Tell the store what is told again soon; whatever goes wrong mustn't end the telling."""
+        try:
+            await telling
+        except StoreUnavailable:
+            log.debug("the store is away")
+        except Exception:
+            log.exception("%s can't be told of", self._name)
+
+    def _count(self, took_s: float) -> None:
         self._mean_s = took_s if self._mean_s is None else (1 - NEWEST) * self._mean_s + NEWEST * took_s
 
 
@@ -194,6 +228,8 @@ class _Told:
         self.news = asyncio.Event()
         self.percent = 0.0
         self.progress = b""
+        self.lease_s: float | None = None
+        self.begun_s = time.monotonic()
 
     def tell(self, percent: float, progress: bytes) -> None:
         """Note how far it is."""

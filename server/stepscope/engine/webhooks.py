@@ -1,10 +1,10 @@
 """Tells others that a job has ended: a POST, repeated with growing pauses until somebody takes it.
 
 A notice is a job itself, of the kind `webhook`, so that it outlives this server and no other job waits for it. It is
-queued just before its job ends, and begins by waiting for that end.
+queued just before its job ends, and begins by waiting for that end. Each try is an attempt; between two of them it is
+left alone, so that however many wait for their next try, others are told.
 """
 
-import asyncio
 import hashlib
 import hmac
 import logging
@@ -17,16 +17,18 @@ from stepscope.core.errors import JobNotFound, NoticeUntaken, UrlFailed
 from stepscope.core.jobs import Job, NewJob
 from stepscope.engine.fetch import Fetcher
 from stepscope.engine.jobs import Jobs
-from stepscope.engine.runner import Tell
+from stepscope.engine.runner import Later, Tell
 
 log = logging.getLogger("stepscope.webhooks")
 
 KIND = "webhook"
 AT_ONCE = 64
-"""Notices under way in one server; most of them wait for their next try."""
+"""Notices that one server sends at a time."""
 PAUSES_S = (1.0, 5.0, 30.0, 120.0, 600.0, 1800.0)
 """The waits between tries."""
 KEEP_S = 3600.0
+LOSSES = 100
+"""Servers that may be lost over a notice, besides its tries."""
 
 Render = Callable[[Job], bytes]
 """Writes an ended job as its owner would read it."""
@@ -69,11 +71,12 @@ class Webhooks:
             created_at=now,
             expires_at=max(job.expires_at, now) + timedelta(seconds=2 * sum(self._pauses_s) + KEEP_S),
             keep_s=KEEP_S,
+            max_attempts=len(self._pauses_s) + 1 + LOSSES,
         )
         await self._jobs.submit(notice)
 
-    async def deliver(self, notice: Job, payload: bytes, tell: Tell) -> bytes:
-        """Wait for the job's end, and tell it. Does the work of a `Runner`."""
+    async def deliver(self, notice: Job, payload: bytes, _: Tell) -> bytes:
+        """Wait for the job's end, and try to tell it. Does the work of a `Runner`."""
         told = msgspec.json.decode(payload, type=_Notice)
         job = await self._jobs.ended(told.job_id)
         if job is None:
@@ -82,11 +85,10 @@ class Webhooks:
         headers = {"Content-Type": "application/json", "X-Stepscope-Delivery": notice.id}
         if told.webhook.secret:
             headers["X-Stepscope-Signature"] = f"sha256={sign(body, told.webhook.secret)}"
-        for tried, pause_s in enumerate((*self._pauses_s, 0.0), 1):
-            if await self._taken(told.webhook.url, body, headers, job.owner):
-                return b""
-            tell(0.0, b"try %d" % tried)
-            await asyncio.sleep(pause_s)
+        if await self._taken(told.webhook.url, body, headers, job.owner):
+            return b""
+        if notice.attempts <= len(self._pauses_s):
+            raise Later(self._pauses_s[notice.attempts - 1])
         log.warning("nobody took the notice of job %s", job.id)
         raise NoticeUntaken(len(self._pauses_s) + 1)
 

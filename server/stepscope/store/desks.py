@@ -8,6 +8,7 @@ import asyncio
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,9 +21,13 @@ log = logging.getLogger("stepscope.store")
 
 MOST = 256
 """Requests that share a transaction at most."""
+LEFT_S = 60.0
+"""How long a transaction may take, or hang, at whose end its callers have gone."""
 ATTEMPTS = 2
 """How often a request is tried alone that another process came between."""
 
+Late = Callable[[Any], None]
+"""Takes an answer that came after its caller had gone, in the event loop."""
 Perform = Callable[[Link, Sequence[Any]], Sequence[Any]]
 """Does several requests over a connection; an error among the answers is one request's own."""
 
@@ -32,6 +37,7 @@ class _Asked:
     request: Any
     answer: "asyncio.Future[Any]"
     loop: asyncio.AbstractEventLoop
+    late: Late | None
 
 
 class Desk:
@@ -46,6 +52,12 @@ class Desk:
         self._away = False
         self._committing = False
         self._thread: threading.Thread | None = None
+        self._left_s = -LEFT_S
+
+    @property
+    def left(self) -> bool:
+        """Whether a caller left lately without an answer: what it asked for may have been done all the same."""
+        return time.monotonic() - self._left_s < LEFT_S
 
     def start(self) -> None:
         """Begin to work."""
@@ -61,15 +73,19 @@ class Desk:
             await asyncio.to_thread(self._thread.join)
             self._thread = None
 
-    async def ask(self, request: Any) -> Any:
-        """Have a request done. Raises `StoreUnavailable`, after some seconds whatever the database does."""
+    async def ask(self, request: Any, late: Late | None = None) -> Any:
+        """Have a request done. Raises `StoreUnavailable`, after some seconds whatever the database does.
+
+        What wasn't begun by then won't be; what was, and is done after all, is told to `late`.
+        """
         loop = asyncio.get_running_loop()
         answer = loop.create_future()
-        self._inbox.put(_Asked(request, answer, loop))
+        self._inbox.put(_Asked(request, answer, loop, late))
         try:
             async with asyncio.timeout(ANSWER_S):
                 return await answer
         except TimeoutError as fault:
+            self._left_s = time.monotonic()
             raise unavailable(fault) from fault
 
     def _work(self) -> None:
@@ -143,6 +159,7 @@ class Desk:
         """Return a connection, in a transaction if it is to write."""
         if self._link is None:
             self._link = connect(self._database)
+        self._link.compare_clocks()
         if self._writes:
             self._link.begin()
         return self._link
@@ -189,6 +206,8 @@ def _hand_out(asked: Sequence[_Asked], answers: Sequence[Any]) -> None:
 def _answer(asked: Sequence[_Asked], answers: Sequence[Any]) -> None:
     for each, answer in zip(asked, answers, strict=True):
         if each.answer.done():
+            if each.late is not None and not isinstance(answer, Exception):
+                each.late(answer)
             continue
         if isinstance(answer, Exception):
             each.answer.set_exception(answer)

@@ -7,7 +7,7 @@ A queue is changed by one transaction at a time: SQLite's holds the whole file, 
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -21,8 +21,6 @@ from stepscope.store.tables import microseconds
 CHANNEL = "stepscope_jobs"
 TOLD_BYTES = 7000
 """A notification of PostgreSQL has fewer than 8000."""
-SWEPT = 500
-"""Jobs that one transaction sweeps at most."""
 
 _TELL_SQLITE = statement("INSERT INTO job_changes (told, at_us) VALUES (:told, :at_us)")
 _TELL_POSTGRESQL = statement(f"SELECT pg_notify('{CHANNEL}', :told)")
@@ -62,9 +60,10 @@ class ReleaseJob:
 
 @dataclass(frozen=True, slots=True)
 class SweepJobs:
-    """To do what the time does to jobs, up to `SWEPT` of them."""
+    """To do what the time does to jobs."""
 
     now: datetime
+    job_ids: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +94,8 @@ def perform(link: Link, requests: Sequence[Any], teller: str, at: datetime) -> S
 
     A request that is a function is called with the connection. `teller` is this process, to the others.
     """
+    if link.ahead:
+        requests = [_by_clock_of(link, request) for request in requests]
     batch = _Batch(link, requests)
     answers = [request(link) if callable(request) else None for request in requests]
     batch.open()
@@ -123,7 +124,6 @@ class _Batch:
         self._keys: dict[tuple[str, str], Job] = {}
         self._added: list[tuple[NewJob, Job, int, str | None]] = []
         self._turns = job_turns.Turns(link)
-        self._due: list[str] = []
 
     def open(self) -> None:
         """Take hold of all queues that may change, and read the jobs that are named."""
@@ -210,9 +210,7 @@ class _Batch:
                 case ReportJobs():
                     ids |= dict.fromkeys(report.job_id for report in request.reports)
                 case SweepJobs():
-                    due = self._link.rows(job_rows.DUE, now_us=microseconds(request.now), count=SWEPT)
-                    self._due = [job_id for (job_id,) in due]
-                    ids |= dict.fromkeys(self._due)
+                    ids |= dict.fromkeys(request.job_ids)
         return list(ids)
 
     def _hold(self, kinds: list[str], named: list[str]) -> None:
@@ -263,10 +261,10 @@ class _Batch:
             held.result_body = request.result_body
         return job
 
-    def _sweep(self, request: SweepJobs) -> tuple[Sequence[Job], int]:
-        """Return what changed, and how many were due."""
+    def _sweep(self, request: SweepJobs) -> Sequence[Job]:
+        """Return what changed."""
         changed, forgotten = [], []
-        for job_id in self._due:
+        for job_id in request.job_ids:
             held = self._held.get(job_id)
             if held is None or held.job.due_at > request.now:
                 continue  # another process was faster
@@ -278,7 +276,7 @@ class _Batch:
                 changed.append(held.job)
         if forgotten:
             self._link.run(job_rows.FORGET, numbers=forgotten)
-        return changed, len(self._due)
+        return changed
 
     def _change(self, job_id: str, rule: Callable[[Job], Job | None]) -> Job | None:
         held = self._held.get(job_id)
@@ -335,6 +333,24 @@ class _Batch:
     def _many(self, bulk: Bulk, rows: Sequence[Values]) -> None:
         if rows:
             self._link.many(bulk, rows)
+
+
+def _by_clock_of(link: Link, request: Any) -> Any:
+    """Return a request with its times as the database's clock has them."""
+    ahead = link.ahead
+    match request:
+        case AddJob(new):
+            start_by = None if new.start_by is None else new.start_by + ahead
+            created_at, expires_at = new.created_at + ahead, new.expires_at + ahead
+            return replace(request, new=replace(new, created_at=created_at, expires_at=expires_at, start_by=start_by))
+        case ReportJobs(reports):
+            return ReportJobs([replace(report, now=report.now + ahead) for report in reports])
+        case EndJob(_, ending):
+            return replace(request, ending=replace(ending, at=ending.at + ahead))
+        case SweepJobs() | Claim():
+            return replace(request, now=request.now + ahead)
+        case _:
+            return request
 
 
 def _is_open(job: Job) -> bool:

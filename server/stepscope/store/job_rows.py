@@ -37,7 +37,7 @@ OF_OWNER = statement(
     "ORDER BY number DESC LIMIT :count"
 )
 HELD = statement(f"SELECT {_JOB} FROM jobs WHERE kind = :kind AND state = 'processing'")  # noqa: S608
-DUE = statement("SELECT id FROM jobs WHERE due_us <= :now_us ORDER BY due_us LIMIT :count")
+DUE = statement(f"SELECT {_JOB} FROM jobs WHERE due_us <= :now_us ORDER BY due_us LIMIT :count")  # noqa: S608
 FIRST_IN_LINE = statement(f"SELECT {_JOB}, payload, payload_body FROM jobs {_FRONT} {_IN_LINE}")  # noqa: S608
 FIRST_OF_GROUP = statement(
     f"SELECT {_JOB}, payload, payload_body FROM jobs {_FRONT} AND group_name = "  # noqa: S608

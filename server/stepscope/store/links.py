@@ -6,11 +6,14 @@ locks the rows that are found, where there is more than one writer.
 """
 
 import json
+import math
 import re
 import sqlite3
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import msgspec
@@ -24,6 +27,10 @@ AWAY = (sqlite3.DatabaseError, psycopg.OperationalError, psycopg.InterfaceError,
 """What the drivers raise for a database that is away, locked, full or broken."""
 REFUSED = (sqlite3.IntegrityError, sqlite3.ProgrammingError, psycopg.errors.DeadlockDetected)
 """What is a kind of the above, though the database is there: it doesn't take what it was given, or not now."""
+NOTICED = timedelta(seconds=1)
+"""Clocks that differ by less are taken for one."""
+MEASURE_S = 60.0
+"""How often clocks are compared."""
 _KEPT_STATEMENTS = 64
 _IN_LIST = re.compile(r"IN \{(\w+)\}")
 _VALUE = re.compile(r":(\w+)")
@@ -48,6 +55,11 @@ class Link(Protocol):
     """A connection that one thread uses. What goes wrong with the database is one of `AWAY`."""
 
     is_sqlite: bool
+    ahead: timedelta
+    """How much the database's clock is ahead of this machine's: leases are by one clock, whoever looks at them."""
+
+    def compare_clocks(self) -> None:
+        """Look at the database's clock, if that is some time ago. Not within a transaction."""
 
     def begin(self) -> None:
         """Begin a transaction that writes."""
@@ -78,6 +90,7 @@ class SqliteLink:
     """A connection to SQLite."""
 
     is_sqlite = True
+    ahead = timedelta(0)
 
     def __init__(self, database: Database) -> None:
         path = str(database.url.database)
@@ -85,6 +98,9 @@ class SqliteLink:
             path, BUSY_S, isolation_level=None, check_same_thread=False, cached_statements=_KEPT_STATEMENTS
         )
         write_ahead(self._connection.execute)
+
+    def compare_clocks(self) -> None:
+        """Its clock is this machine's."""
 
     def begin(self) -> None:
         """Begin a transaction, with the write lock: it can't be had later, once another process has written."""
@@ -147,6 +163,20 @@ class PostgresqlLink:
         for setting in _SETTINGS:
             self._connection.execute(f"SET {setting}".encode())
         self._pipeline = ExitStack()
+        self.ahead = timedelta(0)
+        self._measured_s = -math.inf
+
+    def compare_clocks(self) -> None:
+        """Look at the database's clock, if that is some time ago."""
+        if time.monotonic() - self._measured_s < MEASURE_S:
+            return
+        sent_at = utc_now()
+        [(at,)] = self._connection.execute(b"SELECT clock_timestamp()").fetchall()
+        took = utc_now() - sent_at
+        if took < NOTICED:  # else it was read nobody knows when
+            ahead: timedelta = at - (sent_at + took / 2)
+            self.ahead = ahead if abs(ahead) >= NOTICED else timedelta(0)
+            self._measured_s = time.monotonic()
 
     def begin(self) -> None:
         """Begin a transaction."""
@@ -192,6 +222,11 @@ class PostgresqlLink:
 def _with_lists(values: Values) -> Values:
     """Return values as SQLite takes them: lists as JSON."""
     return {name: json.dumps(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
+def utc_now() -> datetime:
+    """Return the time by this machine's clock."""
+    return datetime.now(UTC)
 
 
 def connect(database: Database) -> Link:

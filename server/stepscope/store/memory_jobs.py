@@ -16,12 +16,14 @@ from stepscope.core.jobs import (
     Report,
     Worker,
     ended,
+    ends_in_time,
     fair_turn,
     queued,
     released,
     reported,
     timed,
 )
+from stepscope.core.ports import BeforeEnd
 
 Lane = tuple[str, int, str]
 """A queue's kind and priority, and an owner."""
@@ -74,6 +76,11 @@ class MemoryJobs:
         """Return a job, or None."""
         entry = self._entries.get(job_id)
         return None if entry is None else entry.job
+
+    async def find_job(self, owner: str, key: str) -> Job | None:
+        """Return the job to which its owner gave a key, or None."""
+        named = (entry.job for entry in self._entries.values() if (entry.job.owner, entry.key) == (owner, key))
+        return next(named, None)
 
     async def get_result(self, job_id: str) -> bytes | None:
         """Return the result of a job that is done, as often as it is asked for."""
@@ -128,8 +135,12 @@ class MemoryJobs:
         entry.job = released(entry.job, worker) or entry.job
         return entry.job
 
-    async def sweep_jobs(self, now: datetime) -> Sequence[Job]:
+    async def sweep_jobs(self, now: datetime, before_end: BeforeEnd | None = None) -> Sequence[Job]:
         """Do what the time does to jobs: end, queue again, forget. Returns those that changed and are still there."""
+        if before_end is not None:
+            for entry in list(self._entries.values()):
+                if ends_in_time(entry.job, now):
+                    await before_end(entry.job)
         changed = []
         for job_id, entry in list(self._entries.items()):
             job = timed(entry.job, now)

@@ -4,18 +4,32 @@ What changes jobs waits for one thread, which does all that is asked for at the 
 (`job_batches`); what reads them waits for another one. An answer means that the change is on the disk.
 """
 
+import asyncio
 import json
 import logging
 import secrets
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from stepscope.core.jobs import Claim, Ending, Job, JobChanges, JobEvent, JobState, NewJob, Report, Worker
+from stepscope.core.errors import StoreUnavailable
+from stepscope.core.jobs import (
+    Claim,
+    Ending,
+    Job,
+    JobChanges,
+    JobEvent,
+    JobState,
+    NewJob,
+    Report,
+    Worker,
+    ends_in_time,
+)
+from stepscope.core.ports import BeforeEnd
 from stepscope.store import housekeeping, job_rows
 from stepscope.store.bodies import Bodies, BodyLost
 from stepscope.store.changes import watch_postgresql, watch_sqlite
@@ -23,7 +37,6 @@ from stepscope.store.database import Database
 from stepscope.store.desks import Desk
 from stepscope.store.job_batches import (
     CHANNEL,
-    SWEPT,
     AddJob,
     Claimed,
     EndJob,
@@ -35,7 +48,7 @@ from stepscope.store.job_batches import (
 )
 from stepscope.store.links import Link, Row, Statement
 from stepscope.store.migration import migrate
-from stepscope.store.tables import JOB_CHANGES
+from stepscope.store.tables import JOB_CHANGES, microseconds
 
 log = logging.getLogger("stepscope.store")
 
@@ -43,6 +56,8 @@ LOST_PAYLOAD = "What it was to work on isn't there any more."
 _LONGEST_ID = 256
 _LAST = 2**62
 """Above every job's number."""
+SWEPT = 500
+"""Jobs that one transaction sweeps at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +89,7 @@ class SqlJobs:
         self.reader = Desk(database, _read, writes=False)
         self._surveyor = Desk(database, _read, writes=False)  # looks at whole queues, while others read
         self._bodies = Bodies(self.writer, self.reader, files)
+        self._releases: set[asyncio.Task[None]] = set()
         self._tidied_at = datetime.min.replace(tzinfo=UTC)
 
     async def start(self) -> None:
@@ -86,6 +102,7 @@ class SqlJobs:
 
     async def stop(self) -> None:
         """Finish what was asked for, and close the connections."""
+        await asyncio.gather(*self._releases)
         await self.writer.stop()
         await self.reader.stop()
         await self._surveyor.stop()
@@ -101,8 +118,12 @@ class SqlJobs:
             async for told in tellings:
                 if told is None:
                     yield None
-                elif others := [each for each in map(json.loads, told) if each[0] != self._name]:
+                elif others := [each for each in map(json.loads, told) if self._is_news(each[0])]:
                     yield _changes_of(others)
+
+    def _is_news(self, teller: str) -> bool:
+        """Say whether this process doesn't know: it was another, or didn't wait for what it had asked for."""
+        return teller != self._name or self.writer.left
 
     async def add_job(self, new: NewJob) -> Job:
         """Queue a job; return the one of the same owner and key instead, if there is one. Raises `JobQueueFull`."""
@@ -116,6 +137,11 @@ class SqlJobs:
             return None
         job: Job | None = await self.reader.ask(GetJob(job_id))
         return job
+
+    async def find_job(self, owner: str, key: str) -> Job | None:
+        """Return the job to which its owner gave a key, or None."""
+        rows = await self.reader.ask(lambda link: link.rows(job_rows.BY_KEY, keys=[key]))
+        return next((job for job in map(job_rows.job_of, rows) if job.owner == owner), None)
 
     async def get_result(self, job_id: str) -> bytes | None:
         """Return the result of a job that is done, as often as it is asked for."""
@@ -152,9 +178,13 @@ class SqlJobs:
     async def claim_jobs(self, claim: Claim) -> Sequence[tuple[Job, bytes]]:
         """Give a worker the jobs whose turn it is, with their payloads; each job to one worker alone."""
         given = []
-        for claimed in await self.writer.ask(claim):
+        taken = await self.writer.ask(claim, late=lambda taken: self._put_back(taken, claim.worker))
+        for claimed in taken:
             try:
                 given.append((claimed.job, await self._payload(claimed)))
+            except StoreUnavailable:
+                self._put_back(taken, claim.worker)
+                raise
             except BodyLost:
                 log.error("the payload of job %s is lost: there is no %s", claimed.job.id, claimed.payload_body)
                 end = Ending(event=JobEvent.FAIL, at=claim.now, worker=claim.worker, error=LOST_PAYLOAD)
@@ -180,18 +210,35 @@ class SqlJobs:
         job: Job | None = await self.writer.ask(ReleaseJob(job_id, worker)) if _is_id(job_id) else None
         return job
 
-    async def sweep_jobs(self, now: datetime) -> Sequence[Job]:
+    async def sweep_jobs(self, now: datetime, before_end: BeforeEnd | None = None) -> Sequence[Job]:
         """Do what the time does to jobs: end, queue again, forget. Returns those that changed and are still there."""
         swept: list[Job] = []
-        due = SWEPT
-        while due == SWEPT:
-            changed, due = await self.writer.ask(SweepJobs(now))
-            swept += changed
+        count = SWEPT
+        while count == SWEPT:
+            due = await self._due(now)
+            count = len(due)
+            if before_end is not None:
+                await asyncio.gather(*(before_end(job) for job, ends in due if ends))
+            if due:
+                # These alone: others that are due by now weren't announced.
+                swept += await self.writer.ask(SweepJobs(now, [job.id for job, _ in due]))
         if now - self._tidied_at >= timedelta(seconds=housekeeping.EVERY_S):
             self._tidied_at = now
             await self.writer.ask(TidyTurns())
             await self.writer.ask(lambda link: housekeeping.tidy(link, self._bodies, now))
         return swept
+
+    def _put_back(self, taken: Sequence[Claimed], worker: str) -> None:
+        """Release what its worker won't get."""
+
+        async def release(job_id: str) -> None:
+            with suppress(StoreUnavailable):  # its lease will end
+                await self.release_job(job_id, worker)
+
+        for claimed in taken:
+            task = asyncio.create_task(release(claimed.job.id))
+            self._releases.add(task)
+            task.add_done_callback(self._releases.discard)
 
     async def count_waiting(self, kind: str) -> int:
         """Return how many jobs wait in a queue."""
@@ -216,8 +263,24 @@ class SqlJobs:
 
     async def list_workers(self, kind: str) -> Sequence[Worker]:
         """Return the workers of a queue that were seen lately, in the order of their names."""
-        rows = await self.reader.ask(lambda link: link.rows(job_rows.LIST_WORKERS, kind=kind))
-        return [job_rows.worker_of(row) for row in rows]
+
+        def read(link: Link) -> Sequence[Worker]:
+            workers = map(job_rows.worker_of, link.rows(job_rows.LIST_WORKERS, kind=kind))
+            return [replace(worker, seen_at=worker.seen_at - link.ahead) for worker in workers]
+
+        workers: Sequence[Worker] = await self.reader.ask(read)
+        return workers
+
+    async def _due(self, now: datetime) -> Sequence[tuple[Job, bool]]:
+        """Return the jobs to which the time does something, and whether it ends them."""
+
+        def read(link: Link) -> Sequence[tuple[Job, bool]]:
+            at = now + link.ahead
+            jobs = map(job_rows.job_of, link.rows(job_rows.DUE, now_us=microseconds(at), count=SWEPT))
+            return [(job, ends_in_time(job, at)) for job in jobs]
+
+        due: Sequence[tuple[Job, bool]] = await self.reader.ask(read)
+        return due
 
     async def _payload(self, claimed: Claimed) -> bytes:
         return await self._bodies.read(claimed.payload_body) if claimed.payload_body else claimed.payload
@@ -250,7 +313,8 @@ def _named(link: Link, statement: Statement, requests: Sequence[Any], kind: type
 
 def _put(worker: Worker) -> Callable[[Link], None]:
     def put(link: Link) -> None:
-        link.run(job_rows.PUT_WORKER, **job_rows.worker_row(worker))
+        seen = replace(worker, seen_at=worker.seen_at + link.ahead)
+        link.run(job_rows.PUT_WORKER, **job_rows.worker_row(seen))
 
     return put
 

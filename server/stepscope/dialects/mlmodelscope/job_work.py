@@ -62,7 +62,8 @@ class JobWork:
         note = read_note(job)
         options = convert.read_options(request.options)
         if options.timeout_s is None:  # the job's own time is what counts then
-            left_s = (job.expires_at - datetime.now(UTC)).total_seconds()
+            begun_at = job.claimed_at or datetime.now(UTC)  # by the same clock, which needn't be this machine's
+            left_s = (job.expires_at - begun_at).total_seconds()
             options = replace(options, timeout_s=max(left_s, 0.001))
         recorder = self._trace(note, options, job)
         try:

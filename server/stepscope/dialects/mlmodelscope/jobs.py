@@ -16,6 +16,7 @@ from stepscope.core.errors import (
     JobNotFound,
     JobWithoutResult,
     KeyReused,
+    NotFound,
     ShuttingDown,
     StoreUnavailable,
 )
@@ -74,8 +75,16 @@ class JobQueue:
         if not self._engine.ready:
             raise ShuttingDown
         check_request(body)
-        await self._check_names(context, body)
+        key = convert.given(idempotency_key, None)
         payload, digest = encode_request(body)
+        try:
+            await self._check_names(context, body)
+        except NotFound:
+            # It was there when the request came first; who sends it again wants to know of the job.
+            same = None if key is None else await self._jobs.find(context.principal.name, key)
+            if same is None:
+                raise
+            return await self._submitted(context, same, key, digest)
         self._trace(context, body)
         note = Note(
             kind=body.kind,
@@ -84,13 +93,8 @@ class JobQueue:
             request_id=context.request_id,
             webhook=read_webhook(body),
         )
-        key = convert.given(idempotency_key, None)
         job = await self._jobs.submit(self._new(context.principal.name, body, payload, note, key))
-        if key is not None and (job.kind != KIND or read_note(job).digest != digest):
-            raise KeyReused(key)
-        context.location = f"/api/jobs/{job.id}"
-        now = await self._jobs.get(job.id) or job  # it may have been begun meanwhile
-        return write_job(now, await self._jobs.standing(now))
+        return await self._submitted(context, job, key, digest)
 
     async def get_job(self, context: RequestContext, *, job_id: JobId) -> wire.Job:
         """Look at a job."""
@@ -139,6 +143,17 @@ class JobQueue:
         wanted = None if isinstance(state, UnsetType) else JobState(state.value)
         found = await self._page(context.principal.name, wanted, limit, convert.given(before, None))
         return wire.Jobs(jobs=[write_job(job) for job in found])
+
+    async def _submitted(self, context: RequestContext, job: Job, key: str | None, digest: str) -> wire.Job:
+        """Show a job that is queued for good, whatever becomes of the store now. Raises `KeyReused`."""
+        if key is not None and (job.kind != KIND or read_note(job).digest != digest):
+            raise KeyReused(key)
+        context.location = f"/api/jobs/{job.id}"
+        try:
+            now = await self._jobs.get(job.id) or job  # it may have been begun meanwhile
+            return write_job(now, await self._jobs.standing(now))
+        except StoreUnavailable:
+            return write_job(job)
 
     async def _check_names(self, context: RequestContext, body: wire.JobRequest) -> None:
         """Raise what the request would end with at once: an unknown model, predictor or host."""
