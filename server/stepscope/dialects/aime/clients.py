@@ -197,13 +197,15 @@ class Clients:
 
     async def _ended(self, job: Job) -> Job:
         """Wait for a job's end, however long that takes; the job goes on when the client doesn't."""
-        last: Job | None = job
-        async with aclosing(self.watch(job.id)) as jobs:
-            async for now in jobs:
-                last = now
-        if last is None or not last.state.is_final:
-            raise unknown_job()
-        return last
+        while True:
+            try:
+                ended = await self._jobs.ended(job.id)
+            except StoreUnavailable:
+                await asyncio.sleep(RETRY_S)
+                continue
+            if ended is None or not ended.state.is_final:
+                raise unknown_job()
+            return ended
 
     async def _outcome(self, endpoint: Endpoint, job: Job, cookie: str, *, polled: bool = False) -> Answer:
         if job.state is JobState.LAPSED:

@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,6 +28,7 @@ MOST_KNOWN = 10_000
 MOST_HELD = 1024
 MODEL = ("label", "quantization", "size", "family", "type", "repo_name")
 ABOUT = ("gpu_name", "num_gpus", "framework", "framework_version", "pytorch_version")
+NEVER = datetime.min.replace(tzinfo=UTC)
 TEXT = 200
 """Characters that are kept of what a worker says."""
 
@@ -38,7 +39,7 @@ class Roster:
     def __init__(self, jobs: Jobs, now: Callable[[], datetime] | None = None) -> None:
         self._jobs = jobs
         self._now = now or (lambda: datetime.now(UTC))
-        self._known: dict[tuple[str, str], Worker] = {}
+        self._known: dict[tuple[str, str], _Known] = {}
         self._unwritten: set[tuple[str, str]] = set()
         self._task: asyncio.Task[None] | None = None
 
@@ -63,56 +64,54 @@ class Roster:
         free: int | None = None,
     ) -> None:
         """Note what a worker says of itself, with the room that it has, in all or free."""
-        known = self._known.get((endpoint.kind, name)) or await self._stored(endpoint.kind, name)
-        facts = facts_of(known) if known is not None else WorkerFacts()
-        size = max(size or free or 1, facts.max_batch_size if known is not None else 1)
-        facts = WorkerFacts(size, size if free is None else free, _kept(told) or facts.told, facts.held)
-        offline_after_s = float(SILENT_WAITS * endpoint.request_timeout_s)
-        worker = Worker(name=name, kind=endpoint.kind, seen_at=self._now(), offline_after_s=offline_after_s)
-        worker = replace(worker, about=facts.encoded(), mean_s=known.mean_s if known is not None else None)
-        await self._note(worker, at_once=(endpoint.kind, name) not in self._known)
+        kind, is_new = endpoint.kind, (endpoint.kind, name) not in self._known
+        known = self._known.get((kind, name)) or await self._stored(kind, name) or _Known(name, kind)
+        facts = known.facts
+        facts.max_batch_size = max(size or free or 1, facts.max_batch_size)
+        facts.free_slots = facts.max_batch_size if free is None else free
+        facts.told = _kept(told) or facts.told
+        known.offline_after_s = float(SILENT_WAITS * endpoint.request_timeout_s)
+        await self._note(known, at_once=is_new)
 
     async def leave(self, kinds: Collection[str], name: str) -> None:
         """Note that a worker isn't there any more for some queues: it works for another one now."""
         for kind in kinds:
-            worker = self._known.get((kind, name)) or await self._stored(kind, name)
-            if worker is not None:
-                await self._note(replace(worker, seen_at=self._now(), offline_after_s=0.0), at_once=True)
+            known = self._known.get((kind, name)) or await self._stored(kind, name)
+            if known is not None:
+                known.offline_after_s = 0.0
+                await self._note(known, at_once=True)
 
     async def hear(self, kind: str, name: str) -> None:
         """Note that a worker is there."""
-        worker = self._known.get((kind, name))
-        if worker is not None:
-            await self._note(replace(worker, seen_at=self._now()))
+        if (known := self._known.get((kind, name))) is not None:
+            await self._note(known)
 
     def give(self, kind: str, name: str, job_ids: Sequence[str]) -> None:
         """Note that a worker got jobs."""
-        worker = self._known.get((kind, name))
-        if worker is not None:
-            held = (*facts_of(worker).held, *job_ids)[-MOST_HELD:]
-            self._put(_holding(worker, held, -len(job_ids)))
+        if (known := self._known.get((kind, name))) is not None:
+            known.hold((*known.facts.held, *job_ids)[-MOST_HELD:], -len(job_ids))
+            self._put(known)
 
     async def take_back(self, kind: str, name: str, job_id: str, took_s: float | None) -> None:
         """Note that a worker has brought a job to its end, and how long it took, unless that is known already."""
-        worker = self._known.get((kind, name))
-        if worker is None:
+        known = self._known.get((kind, name))
+        if known is None:
             return
-        held = tuple(each for each in facts_of(worker).held if each != job_id)
-        worker = replace(_holding(worker, held, +1), seen_at=self._now())
+        known.hold(tuple(each for each in known.facts.held if each != job_id), +1)
         if took_s is not None:
-            mean_s = took_s if worker.mean_s is None else (1 - WEIGHT) * worker.mean_s + WEIGHT * took_s
-            worker = replace(worker, mean_s=mean_s)
-        await self._note(worker)
+            known.mean_s = took_s if known.mean_s is None else (1 - WEIGHT) * known.mean_s + WEIGHT * took_s
+        await self._note(known)
 
     def at_work(self, kind: str, name: str) -> Sequence[str]:
         """Return the jobs that a worker is at: of those it was given, the last ones, as many as it has no room for.
 
         A worker that was started anew has room for all, and has forgotten what it was given before.
         """
-        worker = self._known.get((kind, name))
-        facts = WorkerFacts() if worker is None else facts_of(worker)
-        count = facts.max_batch_size - facts.free_slots
-        return facts.held[-count:] if count > 0 else ()
+        known = self._known.get((kind, name))
+        if known is None:
+            return ()
+        count = known.facts.max_batch_size - known.facts.free_slots
+        return known.facts.held[-count:] if count > 0 else ()
 
     async def is_online(self, endpoint: Endpoint, name: str) -> bool:
         """Say whether a worker was heard of lately."""
@@ -120,35 +119,34 @@ class Roster:
 
     async def online(self, endpoint: Endpoint) -> Sequence[Worker]:
         """Return the workers of an endpoint that are online, by name."""
-        stored = await self._jobs.workers(endpoint.kind)
-        found = {worker.name: worker for worker in stored}
-        for (kind, name), worker in self._known.items():
-            if kind == endpoint.kind and self._is_online(worker) and not _is_newer(found.get(name), worker):
-                found[name] = worker
+        found = {worker.name: worker for worker in await self._jobs.workers(endpoint.kind)}
+        for (kind, name), known in self._known.items():
+            if kind == endpoint.kind and known.is_online(self._now()) and not known.is_older(found.get(name)):
+                found[name] = known.worker()
         return [found[name] for name in sorted(found)]
 
     def count_known(self, endpoint: Endpoint, online: Sequence[Worker]) -> int:
         """Return how many workers were ever heard of here, online or not."""
         return len({worker.name for worker in online} | {name for kind, name in self._known if kind == endpoint.kind})
 
-    async def _stored(self, kind: str, name: str) -> Worker | None:
+    async def _stored(self, kind: str, name: str) -> "_Known | None":
         """Return what other processes, or this one before its last start, know of a worker."""
-        return next((each for each in await self._jobs.workers(kind) if each.name == name), None)
+        found = next((each for each in await self._jobs.workers(kind) if each.name == name), None)
+        return None if found is None else _Known(name, kind, facts_of(found), mean_s=found.mean_s)
 
-    def _is_online(self, worker: Worker) -> bool:
-        return (self._now() - worker.seen_at).total_seconds() < worker.offline_after_s
-
-    async def _note(self, worker: Worker, *, at_once: bool = False) -> None:
-        self._put(worker)
+    async def _note(self, known: "_Known", *, at_once: bool = False) -> None:
+        known.seen_at = self._now()
+        self._put(known)
         if at_once:
-            self._unwritten.discard((worker.kind, worker.name))
-            await self._jobs.see(worker)
+            self._unwritten.discard((known.kind, known.name))
+            await self._jobs.see(known.worker())
 
-    def _put(self, worker: Worker) -> None:
+    def _put(self, known: "_Known") -> None:
         if len(self._known) >= MOST_KNOWN:
-            self._known = {key: each for key, each in self._known.items() if self._is_online(each)}
-        self._known[worker.kind, worker.name] = worker
-        self._unwritten.add((worker.kind, worker.name))
+            now = self._now()
+            self._known = {key: each for key, each in self._known.items() if each.is_online(now)}
+        self._known[known.kind, known.name] = known
+        self._unwritten.add((known.kind, known.name))
 
     async def _write_on(self) -> None:
         while True:
@@ -157,9 +155,43 @@ class Roster:
                 for key in list(self._unwritten):
                     self._unwritten.discard(key)
                     if key in self._known:
-                        await self._jobs.see(self._known[key])
+                        await self._jobs.see(self._known[key].worker())
             except StoreUnavailable as fault:
                 log.warning("workers can't be noted: %s", fault)
+
+
+@dataclass(slots=True)
+class _Known:
+    """A worker as this process knows it."""
+
+    name: str
+    kind: str
+    facts: WorkerFacts = field(default_factory=WorkerFacts)
+    mean_s: float | None = None
+    seen_at: datetime = NEVER
+    offline_after_s: float = 0.0
+
+    def hold(self, held: tuple[str, ...], more_room: int) -> None:
+        """Take note of the jobs that it has, and of its room."""
+        self.facts.held = held
+        self.facts.free_slots = min(self.facts.max_batch_size, max(0, self.facts.free_slots + more_room))
+
+    def is_online(self, now: datetime) -> bool:
+        return (now - self.seen_at).total_seconds() < self.offline_after_s
+
+    def is_older(self, stored: Worker | None) -> bool:
+        return stored is not None and stored.seen_at > self.seen_at
+
+    def worker(self) -> Worker:
+        """Return it as it is kept."""
+        return Worker(
+            name=self.name,
+            kind=self.kind,
+            seen_at=self.seen_at,
+            offline_after_s=self.offline_after_s,
+            about=self.facts.encoded(),
+            mean_s=self.mean_s,
+        )
 
 
 def describe(worker: Worker) -> dict[str, Any]:
@@ -185,13 +217,3 @@ def _kept(told: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_plain(value: Any) -> bool:
     return isinstance(value, str | int | float)
-
-
-def _holding(worker: Worker, held: tuple[str, ...], more_room: int) -> Worker:
-    facts = facts_of(worker)
-    free = min(facts.max_batch_size, max(0, facts.free_slots + more_room))
-    return replace(worker, about=replace(facts, free_slots=free, held=held).encoded())
-
-
-def _is_newer(one: Worker | None, other: Worker) -> bool:
-    return one is not None and one.seen_at > other.seen_at
