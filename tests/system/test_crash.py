@@ -21,7 +21,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.system.crash.clients import KEY, AimeClient, Asker, NativeClient, Promised, run
+from tests.system.crash.clients import END_S, KEY, AimeClient, Asker, NativeClient, Promised, run
 from tests.system.crash.worker import KEY as WORKERS_KEY
 from tests.system.crash.worker import KIND
 
@@ -32,8 +32,6 @@ WORKERS, CLIENTS = (8, 32) if KILLS else (4, 16)
 NATIVE = 4
 """Every so manieth client asks for a prediction of the server's own."""
 START_S = 120.0
-END_S = 240.0
-"""How long the last jobs may take once nothing is killed any more."""
 ROOT = Path(__file__).parents[2]
 COMMAND = (str(Path(sys.executable).with_name("stepscope")), "serve")
 ENDPOINT = f"""
@@ -105,10 +103,13 @@ class Scene:
         module = ("-m", "tests.system.crash.worker")
         self.workers[name] = await self._run(sys.executable, *module, name, *map(str, self.ports))
 
-    async def kill(self, kills: int) -> None:
+    async def kill(self, kills: int, promised: Promised) -> None:
         """Kill servers at random moments, a worker now and then, and start them again."""
         for number in range(kills):
-            await asyncio.sleep(self.drawn.choice((0.1, 1.0, 4.0)) * self.drawn.random())
+            if number % 2:
+                await asyncio.sleep(self.drawn.choice((0.1, 1.0, 4.0)) * self.drawn.random())
+            else:  # on a busy machine little happens in seconds
+                await promised.more(self.drawn.randrange(1, 40))
             if number % 4 == 3:
                 name = self.drawn.choice(sorted(self.workers))
                 await _killed(self.workers[name])
@@ -158,7 +159,8 @@ async def test_nothing_that_was_acknowledged_is_lost_whatever_is_killed(kind, re
     finally:
         await scene.end()
     print(f"{kind}: {len(promised.aime)} jobs of aime's clients and {len(promised.native)} native ones were done")
-    assert min(len(promised.aime), len(promised.native)) > 10, f"seed {SEED}"
+    assert promised.aime, f"seed {SEED}"
+    assert promised.native, f"seed {SEED}"
     assert sorted(job["id"] for job in kept) == sorted(promised.native), f"seed {SEED}"
     assert {job["state"] for job in kept} == {"done"}, f"seed {SEED}"
 
@@ -170,7 +172,7 @@ async def _play(scene: Scene, session: aiohttp.ClientSession, promised: Promised
         client = AimeClient() if number % NATIVE else NativeClient()
         ask = Asker(session, scene.ports, random.Random(SEED + number), promised)
         running.append(asyncio.create_task(run(client, f"c{number}", ask, stop)))
-    await scene.kill(kills)
+    await scene.kill(kills, promised)
     stop.set()
     done, waiting = await asyncio.wait(running, timeout=END_S)
     for task in waiting:

@@ -213,15 +213,18 @@ class SqlJobs:
     async def sweep_jobs(self, now: datetime, before_end: BeforeEnd | None = None) -> Sequence[Job]:
         """Do what the time does to jobs: end, queue again, forget. Returns those that changed and are still there."""
         swept: list[Job] = []
-        count = SWEPT
-        while count == SWEPT:
-            due = await self._due(now)
-            count = len(due)
+        last: list[str] = []
+        while due := await self._due(now):
+            ids = [job.id for job, _ in due]
+            if ids == last:
+                break  # they aren't due by the writer's measure of the database's clock
             if before_end is not None:
                 await asyncio.gather(*(before_end(job) for job, ends in due if ends))
-            if due:
-                # These alone: others that are due by now weren't announced.
-                swept += await self.writer.ask(SweepJobs(now, [job.id for job, _ in due]))
+            # These alone: others that are due by now weren't announced.
+            swept += await self.writer.ask(SweepJobs(now, ids))
+            if len(ids) < SWEPT:
+                break
+            last = ids
         if now - self._tidied_at >= timedelta(seconds=housekeeping.EVERY_S):
             self._tidied_at = now
             await self.writer.ask(TidyTurns())

@@ -18,6 +18,8 @@ from tests.system.crash.worker import KIND, work
 KEY = "a-key-for-clients"
 PAUSE_S = 0.05
 LARGE = 100_000
+END_S = 240.0
+"""How long jobs may take."""
 SAMPLES = sorted((Path(BUILTIN) / "lenet" / "samples").glob("*_label?.png"))
 
 
@@ -28,6 +30,13 @@ class Promised:
     aime: set[str] = field(default_factory=set)
     native: set[str] = field(default_factory=set)
     wrong: list[str] = field(default_factory=list)
+
+    async def more(self, count: int) -> None:
+        """Wait until so many more jobs are acknowledged."""
+        wanted = len(self.aime) + len(self.native) + count
+        async with asyncio.timeout(END_S):
+            while len(self.aime) + len(self.native) < wanted:  # noqa: ASYNC110 - now and then is enough
+                await asyncio.sleep(PAUSE_S)
 
 
 @dataclass(slots=True)
