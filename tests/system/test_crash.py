@@ -3,7 +3,7 @@
 A run has a seed, and prints it. A short run is part of `make test`; the long one, with 200 kills, 8 workers and 32
 clients, on SQLite with one server and on PostgreSQL with two:
 
-    STEPSCOPE_CRASH_KILLS=200 .venv/bin/python -m pytest -n0 tests/system/test_crash.py -s
+    CRASH_KILLS=200 .venv/bin/python -m pytest -n0 tests/system/test_crash.py -s
 """
 
 import asyncio
@@ -25,8 +25,8 @@ from tests.system.crash.clients import END_S, KEY, AimeClient, Asker, NativeClie
 from tests.system.crash.worker import KEY as WORKERS_KEY
 from tests.system.crash.worker import KIND
 
-KILLS = int(os.environ.get("STEPSCOPE_CRASH_KILLS", "0"))
-SEED = int(os.environ.get("STEPSCOPE_CRASH_SEED", "0")) or random.SystemRandom().randrange(10**9)
+KILLS = int(os.environ.get("CRASH_KILLS", "0"))
+SEED = int(os.environ.get("CRASH_SEED", "0")) or random.SystemRandom().randrange(10**9)
 SHORT = 5
 WORKERS, CLIENTS = (8, 32) if KILLS else (4, 16)
 NATIVE = 4
