@@ -77,6 +77,11 @@ async def test_the_contract_is_served_as_it_is(client, contract):
     assert as_json["servers"][0]["url"] == "/"
 
 
+async def test_swagger_ui_with_a_slash_too_many_leads_to_the_one_that_works(client):
+    answer = await client.get("/ui/")
+    assert (answer.status, answer.headers["location"]) == (307, "../ui")
+
+
 async def test_swagger_ui_brings_all_that_it_names(client):
     page = await client.get("/ui")
     assert page.status == 200

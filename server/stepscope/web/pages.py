@@ -79,6 +79,9 @@ def pages_app(
     async def ui(_: Request) -> Response:
         return HTMLResponse(_UI, headers=_HEADERS)
 
+    async def ui_without_slash(_: Request) -> Response:
+        return RedirectResponse("../ui")  # what the page names is beside it
+
     async def start(_: Request) -> Response:
         return Response(_START, media_type="text/javascript", headers=_HEADERS)
 
@@ -106,7 +109,7 @@ def pages_app(
     routes = [
         Route("/", home),
         Route("/ui", ui),
-        Route("/ui/", ui),
+        Route("/ui/", ui_without_slash),
         Route("/ui/start.js", start),
         Route("/openapi.json", openapi_json),
         Route("/openapi.yaml", openapi_yaml),
