@@ -6,9 +6,10 @@ Only formats on the list are opened, and the size stands in a file's head, so it
 import io
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 FORMATS = {"jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "bmp": "BMP", "tiff": "TIFF", "gif": "GIF"}
 MAX_PIXELS = 64 * 2**20
@@ -76,11 +77,12 @@ class Pictures:
             except (OSError, SyntaxError, ValueError) as fault:
                 raise ValueError("the image is damaged") from fault
             picture: Image.Image = image
+            turn = _orientation(image)
             if "size" in wanted:
                 picture = _resized(picture, wanted["size"], crop=crop)
             if "color_space" in wanted:
                 picture = _in_space(picture, wanted["color_space"])
-            return _saved(_storable(picture, name), name), name
+            return _saved(_storable(picture, name), name, turn), name
 
 
 def _opened(data: bytes) -> Image.Image:
@@ -135,10 +137,19 @@ def _storable(image: Image.Image, name: str) -> Image.Image:
     return _flattened(image, modes[0]).convert(modes[0])
 
 
-def _saved(image: Image.Image, name: str) -> bytes:
+def _orientation(image: Image.Image) -> Image.Exif:
+    """Return how the image is turned when it is looked at, and nothing else of what its file tells."""
+    kept = Image.Exif()
+    with suppress(Exception):  # what isn't Exif turns nothing; Pillow's reader raises what it likes
+        if turn := image.getexif().get(ExifTags.Base.Orientation):
+            kept[ExifTags.Base.Orientation] = turn
+    return kept
+
+
+def _saved(image: Image.Image, name: str, turn: Image.Exif) -> bytes:
     buffer = io.BytesIO()
     try:
-        image.save(buffer, FORMATS[name])
+        image.save(buffer, FORMATS[name], **({"exif": turn} if turn else {}))
     except (OSError, ValueError) as fault:
         raise ValueError(f"the image can't be written as {name}") from fault
     return buffer.getvalue()

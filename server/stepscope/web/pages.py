@@ -60,6 +60,11 @@ _HEADERS = {
 }
 
 
+async def _without_slash(_: Request) -> Response:
+    """Lead to the page: what it names is beside it."""
+    return RedirectResponse("../ui")
+
+
 def pages_app(
     document: dict[str, Any],
     bundle: Path,
@@ -78,9 +83,6 @@ def pages_app(
 
     async def ui(_: Request) -> Response:
         return HTMLResponse(_UI, headers=_HEADERS)
-
-    async def ui_without_slash(_: Request) -> Response:
-        return RedirectResponse("../ui")  # what the page names is beside it
 
     async def start(_: Request) -> Response:
         return Response(_START, media_type="text/javascript", headers=_HEADERS)
@@ -109,7 +111,7 @@ def pages_app(
     routes = [
         Route("/", home),
         Route("/ui", ui),
-        Route("/ui/", ui_without_slash),
+        Route("/ui/", _without_slash),
         Route("/ui/start.js", start),
         Route("/openapi.json", openapi_json),
         Route("/openapi.yaml", openapi_yaml),
