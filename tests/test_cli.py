@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from stepscope.cli import main
 from stepscope.web.auth import Authenticator
+from tests.system.live import free_ports
 from tests.web.served import process
 from tests.web.servers import write_models
 
@@ -87,11 +88,6 @@ def test_help_and_version_need_no_torch():
         assert CliRunner().invoke(main, arguments).exit_code == 0
 
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
-
-
 def traced(served):
     options = {"execution_options": {"trace_level": "FRAMEWORK_TRACE"}}
     opened = served.post("/api/predict/open", {"model_name": "sum", "options": options}).json()
@@ -101,7 +97,7 @@ def traced(served):
 
 
 def test_traces_are_served_on_a_second_port_and_drawn_without_a_server(tmp_path):
-    folder, port = write_models(tmp_path / "models"), free_port()
+    folder, port = write_models(tmp_path / "models"), free_ports(1)[0]
     environment = {"STEPSCOPE_TRACES__JAEGER_PORT": str(port), "STEPSCOPE_MODELS__CACHE": str(tmp_path / "cache")}
     with process("--port", "0", "--models", str(folder), cwd=tmp_path, environment=environment) as served:
         trace_id = traced(served)

@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import select
+import socket
 import ssl
 import subprocess
 import sys
@@ -71,7 +72,7 @@ def start(folder: Path, command: Sequence[str], environment: Mapping[str, str] |
             stderr=log,
             text=True,
             cwd=folder,
-            env=_inherited() | {"STEPSCOPE_MODELS__CACHE": str(folder / "cache")} | dict(environment or {}),
+            env=inherited() | {"STEPSCOPE_MODELS__CACHE": str(folder / "cache")} | dict(environment or {}),
         )
 
 
@@ -86,7 +87,8 @@ def stop(process: subprocess.Popen[str]) -> None:
         raise
 
 
-def _inherited() -> dict[str, str]:
+def inherited() -> dict[str, str]:
+    """Return the environment without settings of the server's."""
     return {name: value for name, value in os.environ.items() if not name.upper().startswith("STEPSCOPE_")}
 
 
@@ -112,6 +114,15 @@ def _ready(url: str, tls: ssl.SSLContext | bool) -> bool:
         return httpx2.get(f"{url}/readyz", trust_env=False, verify=tls).status_code == 200
     except httpx2.TransportError:
         return False
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports of 127.0.0.1 that nobody listens on."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(each.getsockname()[1]) for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
 
 
 def node_command() -> str:

@@ -3,7 +3,6 @@
 import base64
 import re
 import signal
-import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from stepscope.settings import BUILTIN
-from tests.system.live import Live, serving
+from tests.system.live import Live, free_ports, serving
 from tests.web.aime_peers import PythonClient, Worker, Working, echo, get
 from tests.web.aime_served import FILES, SERVER, write
 from tests.web.served import process
@@ -19,17 +18,12 @@ from tests.web.served import process
 ROOT = Path(__file__).parents[2]
 
 
-def free_port() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return str(sock.getsockname()[1])
-
-
 @pytest.fixture
 def options(tmp_path: Path) -> list[str]:
     """Options of a server whose store is a file, on a port that stays the same."""
     config = tmp_path / "stepscope.toml"
     config.write_text(f'[aime]\nserver_config = "{write(tmp_path, FILES, SERVER)}"\n[traces]\njaeger_port = 0\n')
-    return ["--port", free_port(), "--config", str(config), "--endpoints", str(tmp_path / "endpoints")]
+    return ["--port", str(free_ports(1)[0]), "--config", str(config), "--endpoints", str(tmp_path / "endpoints")]
 
 
 def test_what_was_acknowledged_outlives_a_server_that_is_killed(tmp_path: Path, options: list[str]) -> None:
@@ -115,7 +109,7 @@ def test_a_wrong_file_ends_the_start_with_its_name(tmp_path: Path) -> None:
 
 
 def test_the_servers_file_gives_the_port(tmp_path: Path) -> None:
-    port = free_port()
+    [port] = free_ports(1)
     file = write(tmp_path, FILES, SERVER.replace("port = 7777", f"port = {port}"))
     (tmp_path / "stepscope.toml").write_text(f'[aime]\nserver_config = "{file}"\nendpoints = ["endpoints"]\n')
     with process(cwd=tmp_path) as server:

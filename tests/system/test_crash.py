@@ -10,7 +10,6 @@ import asyncio
 import os
 import random
 import signal
-import socket
 import sys
 from asyncio.subprocess import Process
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ import pytest
 from tests.system.crash.clients import END_S, KEY, AimeClient, Asker, NativeClient, Promised, run
 from tests.system.crash.worker import KEY as WORKERS_KEY
 from tests.system.crash.worker import KIND
+from tests.system.live import COMMAND, free_ports, inherited
 
 KILLS = int(os.environ.get("CRASH_KILLS", "0"))
 SEED = int(os.environ.get("CRASH_SEED", "0")) or random.SystemRandom().randrange(10**9)
@@ -33,7 +33,6 @@ NATIVE = 4
 """Every so manieth client asks for a prediction of the server's own."""
 START_S = 120.0
 ROOT = Path(__file__).parents[2]
-COMMAND = (str(Path(sys.executable).with_name("stepscope")), "serve")
 ENDPOINT = f"""
 [ENDPOINT]
 name = "{KIND}"
@@ -124,7 +123,9 @@ class Scene:
 
     async def _run(self, *command: str) -> Process:
         with self.log.open("ab") as log:
-            return await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=log, cwd=ROOT)
+            return await asyncio.create_subprocess_exec(
+                *command, stdout=asyncio.subprocess.PIPE, stderr=log, cwd=ROOT, env=inherited()
+            )
 
 
 async def _killed(process: Process) -> None:
@@ -133,21 +134,13 @@ async def _killed(process: Process) -> None:
     await process.wait()
 
 
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(each.getsockname()[1]) for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 async def test_nothing_that_was_acknowledged_is_lost_whatever_is_killed(kind, request, tmp_path):
     is_sqlite = kind == "sqlite"
     url = f"sqlite:{tmp_path / 'store.sqlite'}" if is_sqlite else request.getfixturevalue("postgresql").new()
     print(f"seed {SEED}")
-    scene = Scene(tmp_path, url, _free_ports(1 if is_sqlite else 2), random.Random(SEED))
+    scene = Scene(tmp_path, url, free_ports(1 if is_sqlite else 2), random.Random(SEED))
     promised = Promised()
     try:
         await scene.begin()

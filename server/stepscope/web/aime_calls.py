@@ -73,7 +73,7 @@ class Call:
         """Return the parameters: a body's, or the query's where there is none."""
         body = None if self.scope["method"] == "GET" else await self.body()
         if body is None:
-            return dict(self.query)
+            return self.query
         if not isinstance(body, dict):
             raise Refusal(["The body has to be a JSON object"])
         return body

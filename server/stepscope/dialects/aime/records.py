@@ -46,24 +46,31 @@ def read_json(body: bytes) -> Any:
 
 def write_json(value: Any) -> bytes:
     """Write a value, with whatever a client or worker put into it. Raises `MalformedBody`."""
-    try:
-        return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
-    except TypeError:  # halves of surrogate pairs, integers beyond 64 bits, more than 254 levels
-        pass
-    try:
-        return json.dumps(value, default=str).encode()
-    except RecursionError:
-        raise MalformedBody(TOO_DEEP) from None
+    written = _write_quickly(value)
+    return _write_any(value) if written is None else written
 
 
 def keep_json(value: Any) -> bytes:
     """Write what came from outside, if it can still be written with more around it. Raises `MalformedBody`."""
+    written = _write_quickly(value)
+    if written is None and _is_deeper(value, LEVELS):
+        raise MalformedBody(TOO_DEEP)
+    return _write_any(value) if written is None else written
+
+
+def _write_quickly(value: Any) -> bytes | None:
+    """Return a value's JSON; None for halves of surrogate pairs, integers beyond 64 bits, more than 254 levels."""
     try:
         return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
     except TypeError:
-        if _is_deeper(value, LEVELS):
-            raise MalformedBody(TOO_DEEP) from None
-        return write_json(value)
+        return None
+
+
+def _write_any(value: Any) -> bytes:
+    try:
+        return json.dumps(value, default=str).encode()
+    except RecursionError:
+        raise MalformedBody(TOO_DEEP) from None
 
 
 def _is_deeper(value: Any, levels: int) -> bool:

@@ -27,11 +27,11 @@ class Undelivered:
         if kind not in self._in_doubt:
             found = self._by_worker(await self._jobs.held(kind))
             self._in_doubt.setdefault(kind, found)
-        for job_id in self._in_doubt[kind].pop(worker, ()) if is_idle else ():
+        in_doubt = self._in_doubt[kind].pop(worker, ())
+        for job_id in in_doubt if is_idle else ():
             job = await self._jobs.get(job_id)
             if job is not None and self._is_in_doubt(job):
                 await self._jobs.release(job_id, worker)
-        self._in_doubt[kind].pop(worker, None)
 
     def _by_worker(self, jobs: Sequence[Job]) -> dict[str, Sequence[str]]:
         found = defaultdict(list)
